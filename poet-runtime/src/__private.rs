@@ -1,0 +1,330 @@
+//! What an expansion of `#[poet]` may name, and nothing else may.
+//!
+//! Reading this module is reading the contract between the attribute and the runtime. The macro crate is pinned to
+//! the exact version of this one.
+
+pub use crate::classify::Classify;
+pub use crate::context::AsPriority;
+pub use crate::error::Error;
+pub use crate::outcome::Class;
+pub use crate::pipeline::function::{
+    run, run_once, run_once_or, run_or, run_sync, run_sync_once, run_sync_once_or, run_sync_or,
+};
+pub use crate::profile::Profile;
+pub use crate::site::{Declaration, Learning, Priority, Site};
+pub use ::core;
+
+use crate::classify::chain;
+use std::error::Error as StdError;
+use std::fmt;
+use std::marker::PhantomData;
+
+/// What can be done with a function's return type `T`, found by type.
+#[derive(Debug)]
+pub struct Caps<T> {
+    /// What an answer says about the service.
+    pub classify: fn(&T, &Profile) -> Class,
+    /// Makes the answer that tells the caller the call was refused, where the type can tell.
+    pub reject: Option<fn(Error) -> T>,
+}
+
+impl<T> Clone for Caps<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Caps<T> {}
+
+impl<T> Caps<T> {
+    /// For a type that cannot be named: every answer is a success, and nothing can be refused.
+    #[must_use]
+    pub fn observe() -> Self {
+        Self { classify: |_, _| Class::Success, reject: None }
+    }
+}
+
+/// One call of an annotated function, as its expansion describes it.
+#[derive(Debug)]
+pub struct Call<T> {
+    pub(crate) caps: Caps<T>,
+    pub(crate) failure: Option<fn(&T) -> Class>,
+    pub(crate) validate: Option<fn(&T) -> Option<String>>,
+    pub(crate) priority: Option<Priority>,
+}
+
+impl<T> Call<T> {
+    /// A call with what its return type can do.
+    #[must_use]
+    pub fn new(caps: Caps<T>) -> Self {
+        Self { caps, failure: None, validate: None, priority: None }
+    }
+
+    /// `failure = path`: the author's classifier, before any other.
+    #[must_use]
+    pub fn failure(mut self, classify: fn(&T) -> Class) -> Self {
+        self.failure = Some(classify);
+        self
+    }
+
+    /// `validate = path`: says what is wrong with an answer.
+    #[must_use]
+    pub fn validate(mut self, complain: fn(&T) -> Option<String>) -> Self {
+        self.validate = Some(complain);
+        self
+    }
+
+    /// `priority = expression`.
+    #[must_use]
+    pub fn priority(mut self, priority: impl AsPriority) -> Self {
+        self.priority = Some(priority.as_priority());
+        self
+    }
+
+    pub(crate) fn class(&self, answer: &T, profile: &Profile) -> Class {
+        self.failure.map_or_else(|| (self.caps.classify)(answer, profile), |classify| classify(answer))
+    }
+}
+
+/// What a `failure = path` function may return: a [`Class`], or whether it failed.
+pub trait Verdict {
+    /// The class meant.
+    fn class(self) -> Class;
+}
+
+impl Verdict for Class {
+    fn class(self) -> Class {
+        self
+    }
+}
+
+impl Verdict for bool {
+    fn class(self) -> Class {
+        if self { Class::Transient } else { Class::Success }
+    }
+}
+
+/// Turns what a `failure = path` function returned into a class.
+pub fn verdict(verdict: impl Verdict) -> Class {
+    verdict.class()
+}
+
+/// Runs a `validate = path` function on the value of a successful answer.
+pub fn complaint<V, E, M: fmt::Display>(answer: &Result<V, E>, check: impl Fn(&V) -> Result<(), M>) -> Option<String> {
+    check(answer.as_ref().ok()?).err().map(|message| message.to_string())
+}
+
+/// A return type that can tell its caller that the call was refused.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot tell its caller that the call was refused or timed out",
+    label = "return a `Result` whose error implements `From<poet::Error>`",
+    note = "`anyhow::Error`, `Box<dyn Error + Send + Sync>`, `std::io::Error` and `String` do so already"
+)]
+pub trait CarriesRejection {}
+
+impl<V, E: From<Error>> CarriesRejection for Result<V, E> {}
+
+/// Compiles only for a type that can carry a refusal.
+pub const fn required<T: CarriesRejection>() {}
+
+/// An argument that can be given to more than one attempt.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be given to a second attempt",
+    label = "`idempotent` and `fallback` need this argument to be `Clone`",
+    note = "borrow it, derive `Clone`, or take the key away from `#[poet]`"
+)]
+pub trait Repeatable: Clone {}
+
+impl<T: Clone> Repeatable for T {}
+
+/// Compiles only for an argument that can be given to more than one attempt.
+pub const fn repeatable<T: Repeatable>(_: &T) {}
+
+/// The arguments of a call that may need them more than once.
+#[derive(Debug)]
+pub struct Args<A>(Option<A>);
+
+/// Holds the arguments of a call; every attempt but the last gets a clone.
+pub fn args<A: Clone>(arguments: A) -> Args<A> {
+    Args(Some(arguments))
+}
+
+impl<A: Clone> Args<A> {
+    /// The arguments for the next attempt; the last one takes the originals.
+    ///
+    /// # Panics
+    ///
+    /// If asked again after the last attempt, which the driver never does.
+    pub fn next(&mut self, last: bool) -> A {
+        if last { self.0.take() } else { self.0.clone() }.expect("no attempt follows the last one")
+    }
+}
+
+/// Finds what can be done with a type by method resolution: the first of several traits that applies wins.
+#[derive(Debug)]
+pub struct Probe<T>(PhantomData<fn() -> T>);
+
+impl<T> Probe<T> {
+    /// A probe of `T`.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "named by expansions only")]
+    pub const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// The error knows its own class.
+pub trait ClassifyKnown<T> {
+    /// The classifier.
+    fn classifier(&self) -> fn(&T, &Profile) -> Class;
+}
+
+impl<V, E: Classify> ClassifyKnown<Result<V, E>> for &&&&Probe<Result<V, E>> {
+    fn classifier(&self) -> fn(&Result<V, E>, &Profile) -> Class {
+        |answer, _| answer.as_ref().err().map_or(Class::Success, Classify::class)
+    }
+}
+
+/// The error has a source chain.
+pub trait ClassifyChain<T> {
+    /// The classifier.
+    fn classifier(&self) -> fn(&T, &Profile) -> Class;
+}
+
+impl<V, E: StdError + 'static> ClassifyChain<Result<V, E>> for &&&Probe<Result<V, E>> {
+    fn classifier(&self) -> fn(&Result<V, E>, &Profile) -> Class {
+        |answer, profile| answer.as_ref().err().map_or(Class::Success, |error| chain(error, profile))
+    }
+}
+
+/// The error holds one with a source chain, as `anyhow::Error` and `Box<dyn Error + Send + Sync>` do.
+pub trait ClassifyBoxed<T> {
+    /// The classifier.
+    fn classifier(&self) -> fn(&T, &Profile) -> Class;
+}
+
+impl<V, E: AsRef<dyn StdError + Send + Sync + 'static>> ClassifyBoxed<Result<V, E>> for &&Probe<Result<V, E>> {
+    fn classifier(&self) -> fn(&Result<V, E>, &Profile) -> Class {
+        |answer, profile| answer.as_ref().err().map_or(Class::Success, |error| chain(error.as_ref(), profile))
+    }
+}
+
+/// A result with an error nothing is known of.
+pub trait ClassifyResult<T> {
+    /// The classifier.
+    fn classifier(&self) -> fn(&T, &Profile) -> Class;
+}
+
+impl<V, E> ClassifyResult<Result<V, E>> for &Probe<Result<V, E>> {
+    fn classifier(&self) -> fn(&Result<V, E>, &Profile) -> Class {
+        |answer, _| {
+            if answer.is_ok() { Class::Success } else { Class::Transient }
+        }
+    }
+}
+
+/// No result at all.
+pub trait ClassifyAny<T> {
+    /// The classifier.
+    fn classifier(&self) -> fn(&T, &Profile) -> Class;
+}
+
+impl<T> ClassifyAny<T> for Probe<T> {
+    fn classifier(&self) -> fn(&T, &Profile) -> Class {
+        |_, _| Class::Success
+    }
+}
+
+/// The type can carry a refusal.
+pub trait RejectWith<T> {
+    /// Makes the refusal.
+    fn rejecter(&self) -> Option<fn(Error) -> T>;
+}
+
+impl<V, E: From<Error>> RejectWith<Result<V, E>> for &Probe<Result<V, E>> {
+    fn rejecter(&self) -> Option<fn(Error) -> Result<V, E>> {
+        Some(|error| Err(E::from(error)))
+    }
+}
+
+/// The type cannot carry a refusal.
+pub trait RejectNever<T> {
+    /// `None`.
+    fn rejecter(&self) -> Option<fn(Error) -> T>;
+}
+
+impl<T> RejectNever<T> for Probe<T> {
+    fn rejecter(&self) -> Option<fn(Error) -> T> {
+        None
+    }
+}
+
+/// The [`Caps`] of a type, by autoref: each level of reference lets one trait apply.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __poet_caps {
+    ($ty:ty) => {{
+        // For any one type, only one trait of each ladder is used.
+        #[allow(unused_imports)]
+        use $crate::__private::{
+            ClassifyAny as _, ClassifyBoxed as _, ClassifyChain as _, ClassifyKnown as _, ClassifyResult as _,
+            RejectNever as _, RejectWith as _,
+        };
+        let probe = $crate::__private::Probe::<$ty>::new();
+        $crate::__private::Caps { classify: (&&&&&probe).classifier(), reject: (&&probe).rejecter() }
+    }};
+}
+pub use crate::__poet_caps as caps;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[derive(Debug)]
+    struct Opaque;
+
+    fn class<T>(caps: Caps<T>, answer: &T) -> Class {
+        (caps.classify)(answer, Profile::GENERAL)
+    }
+
+    #[test]
+    fn a_type_is_seen_through_its_alias() {
+        let caps = caps!(io::Result<u8>);
+        assert_eq!(class(caps, &Err(io::ErrorKind::TimedOut.into())), Class::Timeout);
+        assert!(caps.reject.is_some());
+    }
+
+    #[test]
+    fn boxed_and_anyhow_errors_are_classified_by_their_chain_and_can_carry_a_refusal() {
+        let boxed = caps!(Result<u8, Box<dyn StdError + Send + Sync>>);
+        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert_eq!(class(boxed, &Err(Box::new(refused()))), Class::Network { sent: false });
+        assert!(boxed.reject.is_some());
+        let anyhow = caps!(anyhow::Result<u8>);
+        assert_eq!(class(anyhow, &Err(refused().into())), Class::Network { sent: false });
+        assert!(anyhow.reject.is_some());
+    }
+
+    #[test]
+    fn an_error_nothing_is_known_of_is_transient_and_cannot_be_refused_with() {
+        let caps = caps!(Result<u8, Opaque>);
+        assert_eq!(class(caps, &Err(Opaque)), Class::Transient);
+        assert!(caps.reject.is_none());
+    }
+
+    #[test]
+    fn no_result_is_only_observed() {
+        let caps = caps!(Option<u8>);
+        assert_eq!(class(caps, &None), Class::Success);
+        assert!(caps.reject.is_none());
+    }
+
+    #[test]
+    fn the_last_attempt_takes_the_arguments_themselves() {
+        let original = std::rc::Rc::new(1);
+        let mut args = args((original.clone(),));
+        assert_eq!(std::rc::Rc::strong_count(&args.next(false).0), 3);
+        assert_eq!(std::rc::Rc::strong_count(&args.next(true).0), 2);
+    }
+}

@@ -1,0 +1,164 @@
+//! The one file that reads the clock.
+//!
+//! Everything else is handed a `now`. Monotonic time comes from tokio, so that a paused runtime pauses the whole
+//! framework with it; wall time follows through an [`Anchor`], a pair of instants taken together. The call path
+//! reads monotonic time only: outcomes are dated later, on the recorder's thread.
+
+use chrono::{DateTime, TimeZone, Utc};
+use std::fmt;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Where the framework takes time from.
+///
+/// # Examples
+///
+/// ```
+/// use poet_runtime::{Clock, Wall};
+/// use std::time::Duration;
+///
+/// let clock = Clock::virtual_from(Wall::from_millis(1_700_000_000_000));
+/// let anchor = clock.anchor();
+/// let later = clock.now() + Duration::from_secs(60);
+/// assert!(anchor.wall(later).millis() >= 1_700_000_060_000);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    System,
+    Virtual(Anchor),
+}
+
+impl Clock {
+    /// The machine's clocks; wall time is read anew for every flush, so that a corrected clock is followed.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// Starts the wall clock at `wall` and lets it follow tokio's (usually paused) time from here on.
+    #[must_use]
+    pub fn virtual_from(wall: Wall) -> Self {
+        Self(Source::Virtual(Anchor { instant: monotonic(), wall }))
+    }
+
+    /// The monotonic time, which is tokio's.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        monotonic()
+    }
+
+    /// What translates monotonic time into wall time at this moment.
+    #[must_use]
+    pub fn anchor(&self) -> Anchor {
+        match &self.0 {
+            Source::System => Anchor { instant: Instant::now(), wall: Wall::from(SystemTime::now()) },
+            Source::Virtual(anchor) => *anchor,
+        }
+    }
+
+    /// Whether time is virtual, in which case nothing may happen on another thread behind its back.
+    #[must_use]
+    pub fn is_virtual(&self) -> bool {
+        matches!(self.0, Source::Virtual(_))
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::system()
+    }
+}
+
+fn monotonic() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// Sleeps the calling thread; for synchronous functions, which have nothing to await.
+pub(crate) fn sleep_blocking(duration: Duration) {
+    std::thread::sleep(duration);
+}
+
+/// A monotonic and a wall instant read together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// The monotonic half.
+    pub instant: Instant,
+    /// The wall half.
+    pub wall: Wall,
+}
+
+impl Anchor {
+    /// The wall time of a monotonic instant, before or after the anchor.
+    #[must_use]
+    pub fn wall(&self, at: Instant) -> Wall {
+        let millis = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
+        match at.checked_duration_since(self.instant) {
+            Some(ahead) => Wall(self.wall.0.saturating_add(millis(ahead))),
+            None => Wall(self.wall.0.saturating_sub(millis(self.instant.saturating_duration_since(at)))),
+        }
+    }
+}
+
+/// An instant of wall time: milliseconds since 1970-01-01 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Wall(i64);
+
+impl Wall {
+    /// From milliseconds since 1970-01-01 UTC.
+    #[must_use]
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since 1970-01-01 UTC.
+    #[must_use]
+    pub const fn millis(self) -> i64 {
+        self.0
+    }
+
+    /// Whole hours since 1970-01-01 UTC: the bucket of history this instant belongs to.
+    #[must_use]
+    pub const fn hour(self) -> i64 {
+        self.0.div_euclid(3_600_000)
+    }
+
+    /// This instant moved back by a duration.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl From<SystemTime> for Wall {
+    fn from(time: SystemTime) -> Self {
+        Self(DateTime::<Utc>::from(time).timestamp_millis())
+    }
+}
+
+impl fmt::Display for Wall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Utc.timestamp_millis_opt(self.0).single() {
+            Some(time) => write!(f, "{}", time.format("%Y-%m-%dT%H:%M:%S%.3fZ")),
+            None => write!(f, "{} ms", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn wall_time_follows_paused_time() {
+        let clock = Clock::virtual_from(Wall::from_millis(0));
+        tokio::time::advance(Duration::from_secs(86_400)).await;
+        assert_eq!(clock.anchor().wall(clock.now()), Wall::from_millis(86_400_000));
+    }
+
+    #[test]
+    fn an_hour_before_the_epoch_is_still_an_hour() {
+        assert_eq!(Wall::from_millis(-1).hour(), -1);
+    }
+}

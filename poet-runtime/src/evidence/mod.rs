@@ -1,0 +1,275 @@
+//! What was seen, as counts in time buckets.
+//!
+//! Evidence is addition: merging two histories, of two processes or of two machines, adds their counts. Decay is
+//! applied when reading, never when writing, so that an estimate stays a pure function of evidence and time.
+
+mod sketch;
+
+pub use sketch::Sketch;
+
+use crate::outcome::{Class, Ending, FailureKind, Record};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Retries beyond this many share one counter.
+pub const MAX_COUNTED_RETRY: u8 = 15;
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// An attempt whose work was done (or refused for good) with a latency in this bucket of [`Sketch`].
+    Answered(u8),
+    /// An attempt given up on after a time in this bucket: a censored latency.
+    Censored(u8),
+    /// An attempt of this class; all attempts outside probes, whether answered or not.
+    Attempt(AttemptClass),
+    /// A retry, the n-th of its call (1 for the second attempt), made after a failure of this kind.
+    Retried(u8, FailureKind),
+    /// The same, where the retry succeeded.
+    Recovered(u8, FailureKind),
+    /// A call that ended so.
+    Call(Ending),
+}
+
+/// The class of an attempt without its details: `None` in [`Class::failure`] splits into success and the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AttemptClass {
+    /// The service did what was asked.
+    Success,
+    /// Asking again cannot help.
+    Permanent,
+    /// A failure a retry may mend.
+    Failure(FailureKind),
+}
+
+impl Key {
+    /// The kind and index under which the key is stored: stable names, never to be reused.
+    #[must_use]
+    pub fn encode(self) -> (&'static str, u16) {
+        let pair = |n: u8, kind: FailureKind| u16::from(n) * 16 + kind.index() as u16;
+        match self {
+            Self::Answered(bucket) => ("answered", u16::from(bucket)),
+            Self::Censored(bucket) => ("censored", u16::from(bucket)),
+            Self::Attempt(AttemptClass::Success) => ("attempt", 0),
+            Self::Attempt(AttemptClass::Permanent) => ("attempt", 1),
+            Self::Attempt(AttemptClass::Failure(kind)) => ("attempt", 2 + kind.index() as u16),
+            Self::Retried(n, kind) => ("retried", pair(n, kind)),
+            Self::Recovered(n, kind) => ("recovered", pair(n, kind)),
+            Self::Call(ending) => ("call", ending as u16),
+        }
+    }
+
+    /// The key of that kind and index; `None` for one that a newer version may have written.
+    #[must_use]
+    pub fn decode(kind: &str, index: u16) -> Option<Self> {
+        let byte = || u8::try_from(index).ok();
+        let pair = || {
+            let n = u8::try_from(index / 16).ok().filter(|n| *n <= MAX_COUNTED_RETRY)?;
+            Some((n, *FailureKind::ALL.get(usize::from(index % 16))?))
+        };
+        Some(match kind {
+            "answered" => Self::Answered(byte()?),
+            "censored" => Self::Censored(byte()?),
+            "attempt" => Self::Attempt(match index {
+                0 => AttemptClass::Success,
+                1 => AttemptClass::Permanent,
+                n => AttemptClass::Failure(*FailureKind::ALL.get(usize::from(n) - 2)?),
+            }),
+            "retried" => pair().map(|(n, kind)| Self::Retried(n, kind))?,
+            "recovered" => pair().map(|(n, kind)| Self::Recovered(n, kind))?,
+            "call" => Self::Call(*Ending::ALL.get(usize::from(index))?),
+            _ => return None,
+        })
+    }
+}
+
+/// The counts of one service and operation, by hour since 1970-01-01 UTC.
+///
+/// # Examples
+///
+/// ```
+/// use poet_runtime::evidence::{History, Key};
+/// use poet_runtime::Ending;
+///
+/// let mut here = History::default();
+/// here.add(480_000, Key::Call(Ending::Done), 3);
+/// let mut elsewhere = History::default();
+/// elsewhere.add(480_000, Key::Call(Ending::Done), 2);
+/// here.merge(&elsewhere);
+/// assert_eq!(here.total(Key::Call(Ending::Done)), 5);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    cells: BTreeMap<(i64, Key), u64>,
+}
+
+impl History {
+    /// Adds `count` to a cell.
+    pub fn add(&mut self, hour: i64, key: Key, count: u64) {
+        *self.cells.entry((hour, key)).or_default() += count;
+    }
+
+    /// Adds every count of `other`.
+    pub fn merge(&mut self, other: &Self) {
+        for (&(hour, key), &count) in &other.cells {
+            self.add(hour, key, count);
+        }
+    }
+
+    /// Adds what one record says. Returns without adding anything for what is no evidence.
+    pub fn observe(&mut self, hour: i64, record: &Record) {
+        if let Some(attempt) = &record.attempt
+            && let Some(class) = counted(attempt.class)
+        {
+            if let Some(latency) = latency_key(attempt.class, attempt.elapsed) {
+                self.add(hour, latency, 1);
+            }
+            // What happens while an outage is probed says nothing about the service when it is up.
+            if !attempt.probe {
+                self.add(hour, Key::Attempt(class), 1);
+                if let Some(after) = attempt.after {
+                    let n = attempt.ordinal.saturating_sub(1).clamp(1, MAX_COUNTED_RETRY);
+                    self.add(hour, Key::Retried(n, after), 1);
+                    if class == AttemptClass::Success {
+                        self.add(hour, Key::Recovered(n, after), 1);
+                    }
+                }
+            }
+        }
+        if let Some(call) = &record.call {
+            self.add(hour, Key::Call(call.ending), 1);
+        }
+    }
+
+    /// Every cell, oldest hour first.
+    pub fn cells(&self) -> impl DoubleEndedIterator<Item = (i64, Key, u64)> + '_ {
+        self.cells.iter().map(|(&(hour, key), &count)| (hour, key, count))
+    }
+
+    /// The count of a key over all hours.
+    #[must_use]
+    pub fn total(&self, key: Key) -> u64 {
+        self.cells.iter().filter(|((_, k), _)| *k == key).map(|(_, count)| count).sum()
+    }
+
+    /// Attempts of any class over all hours, probes left out.
+    #[must_use]
+    pub fn attempts(&self) -> u64 {
+        self.cells.iter().filter(|((_, k), _)| matches!(k, Key::Attempt(_))).map(|(_, count)| count).sum()
+    }
+
+    /// Forgets every hour before `hour`.
+    pub fn forget_before(&mut self, hour: i64) {
+        self.cells.retain(|&(h, _), _| h >= hour);
+    }
+
+    /// Whether nothing was counted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+}
+
+fn counted(class: Class) -> Option<AttemptClass> {
+    match class {
+        Class::Success => Some(AttemptClass::Success),
+        Class::Permanent => Some(AttemptClass::Permanent),
+        Class::Cancelled => None,
+        other => other.failure().map(AttemptClass::Failure),
+    }
+}
+
+/// How long the service takes to do its work: a refused connection or a quick 503 would say it is fast.
+fn latency_key(class: Class, elapsed: Duration) -> Option<Key> {
+    let bucket = Sketch::bucket(elapsed);
+    match class {
+        Class::Success | Class::Permanent | Class::Invalid => Some(Key::Answered(bucket)),
+        Class::Timeout => Some(Key::Censored(bucket)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::{Attempt, Finished, TargetId};
+    use std::time::Instant;
+
+    fn record(attempt: Option<Attempt>, ending: Option<Ending>) -> Record {
+        Record {
+            target: TargetId(0),
+            function: None,
+            execution: 1,
+            ended: Instant::now(),
+            attempt,
+            call: ending.map(|ending| Finished {
+                ending,
+                attempts: 1,
+                elapsed: Duration::ZERO,
+                timeout: Duration::ZERO,
+                retries: 0,
+                revision: 0,
+            }),
+        }
+    }
+
+    fn attempt(class: Class) -> Attempt {
+        Attempt { ordinal: 2, class, elapsed: Duration::from_millis(5), after: Some(FailureKind::Lost), probe: false }
+    }
+
+    #[test]
+    fn every_key_is_read_back_as_it_was_written() {
+        let mut keys = vec![Key::Answered(0), Key::Answered(159), Key::Censored(7)];
+        keys.extend([AttemptClass::Success, AttemptClass::Permanent].map(Key::Attempt));
+        for kind in FailureKind::ALL {
+            keys.push(Key::Attempt(AttemptClass::Failure(kind)));
+            keys.extend([1, MAX_COUNTED_RETRY].map(|n| Key::Retried(n, kind)));
+            keys.push(Key::Recovered(2, kind));
+        }
+        keys.extend(Ending::ALL.map(Key::Call));
+        for key in keys {
+            let (kind, index) = key.encode();
+            assert_eq!(Key::decode(kind, index), Some(key), "{kind} {index}");
+        }
+    }
+
+    #[test]
+    fn a_kind_of_a_newer_version_is_no_key() {
+        assert_eq!(Key::decode("hedged", 1), None);
+        assert_eq!(Key::decode("call", 999), None);
+    }
+
+    #[test]
+    fn a_retry_that_succeeded_counts_as_tried_and_recovered() {
+        let mut history = History::default();
+        history.observe(1, &record(Some(attempt(Class::Success)), None));
+        assert_eq!(history.total(Key::Retried(1, FailureKind::Lost)), 1);
+        assert_eq!(history.total(Key::Recovered(1, FailureKind::Lost)), 1);
+    }
+
+    #[test]
+    fn a_timeout_is_a_censored_latency_and_not_a_latency() {
+        let mut history = History::default();
+        history.observe(1, &record(Some(attempt(Class::Timeout)), None));
+        let bucket = Sketch::bucket(Duration::from_millis(5));
+        assert_eq!(history.total(Key::Censored(bucket)), 1);
+        assert_eq!(history.total(Key::Answered(bucket)), 0);
+    }
+
+    #[test]
+    fn a_refusal_or_a_cancelled_attempt_is_no_evidence_about_the_service() {
+        let mut history = History::default();
+        history.observe(1, &record(None, Some(Ending::CircuitOpen)));
+        history.observe(1, &record(Some(attempt(Class::Cancelled)), Some(Ending::Cancelled)));
+        assert_eq!(history.attempts(), 0);
+        assert_eq!(history.total(Key::Call(Ending::CircuitOpen)), 1);
+    }
+
+    #[test]
+    fn a_probe_adds_its_latency_but_no_failure_of_the_service_when_it_is_up() {
+        let mut history = History::default();
+        history.observe(1, &record(Some(Attempt { probe: true, ..attempt(Class::Invalid) }), None));
+        assert_eq!(history.attempts(), 0);
+        assert_eq!(history.total(Key::Answered(Sketch::bucket(Duration::from_millis(5)))), 1);
+    }
+}

@@ -1,0 +1,274 @@
+//! What happened: the class of an attempt, the ending of a call, and the record the pipeline hands to the recorder.
+//!
+//! Only attempts that reached the service are evidence about the service. Everything else a call can end with
+//! (refused, joined, answered by a fallback, dropped by its caller) is counted, but apart.
+
+use crate::site::Declaration;
+use std::time::{Duration, Instant};
+
+/// What a finished attempt was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Class {
+    /// The service answered and did what was asked.
+    Success,
+    /// The service answered that it cannot just now (5xx, overloaded, restarting).
+    Transient,
+    /// The connection failed. `sent` says whether the request may have reached the service.
+    Network {
+        /// Whether the request may have reached the service, and so may have been executed.
+        sent: bool,
+    },
+    /// The attempt did not finish within its time; whether it was executed is unknown.
+    Timeout,
+    /// The service refused for its own protection, before executing anything.
+    Throttled {
+        /// How long the service asked to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// Asking again cannot help: validation, authentication, not found.
+    Permanent,
+    /// The service answered, but the answer failed validation.
+    Invalid,
+    /// The caller dropped the call before it finished.
+    Cancelled,
+}
+
+impl Class {
+    /// Whether the operation may have been executed, so that only a repeatable one may be started again.
+    #[must_use]
+    pub const fn may_have_run(self) -> bool {
+        !matches!(self, Self::Network { sent: false } | Self::Throttled { .. })
+    }
+
+    /// Whether the same request could succeed if it were sent again.
+    #[must_use]
+    pub const fn is_retryable(self) -> bool {
+        self.failure().is_some()
+    }
+
+    /// The kind of failure that retries are learned by; `None` for success and for what a retry cannot mend.
+    #[must_use]
+    pub const fn failure(self) -> Option<FailureKind> {
+        match self {
+            Self::Transient => Some(FailureKind::Transient),
+            Self::Network { sent: false } => Some(FailureKind::Connect),
+            Self::Network { sent: true } => Some(FailureKind::Lost),
+            Self::Timeout => Some(FailureKind::Timeout),
+            Self::Throttled { .. } => Some(FailureKind::Throttled),
+            Self::Invalid => Some(FailureKind::Invalid),
+            Self::Success | Self::Permanent | Self::Cancelled => None,
+        }
+    }
+
+    /// The name under which the class is stored and reported.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Permanent => "permanent",
+            Self::Cancelled => "cancelled",
+            Self::Transient => FailureKind::Transient.as_str(),
+            Self::Network { sent: false } => FailureKind::Connect.as_str(),
+            Self::Network { sent: true } => FailureKind::Lost.as_str(),
+            Self::Timeout => FailureKind::Timeout.as_str(),
+            Self::Throttled { .. } => FailureKind::Throttled.as_str(),
+            Self::Invalid => FailureKind::Invalid.as_str(),
+        }
+    }
+}
+
+/// The kinds of failure that a retry may mend; retries are learned for each apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum FailureKind {
+    /// The service answered that it cannot just now.
+    Transient,
+    /// No connection; nothing was sent.
+    Connect,
+    /// The connection was lost after the request may have been sent.
+    Lost,
+    /// No answer in time.
+    Timeout,
+    /// The service asked to be left alone.
+    Throttled,
+    /// The answer failed validation.
+    Invalid,
+}
+
+impl FailureKind {
+    /// Every kind, in the order of their discriminants.
+    pub const ALL: [Self; 6] =
+        [Self::Transient, Self::Connect, Self::Lost, Self::Timeout, Self::Throttled, Self::Invalid];
+
+    /// The name under which the kind is stored and reported.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Connect => "connect",
+            Self::Lost => "lost",
+            Self::Timeout => "timeout",
+            Self::Throttled => "throttled",
+            Self::Invalid => "invalid",
+        }
+    }
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// The position in [`FailureKind::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// How a call ended for its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Ending {
+    /// The service answered successfully.
+    Done,
+    /// The last attempt failed and no further one was made.
+    Failed,
+    /// Nothing is known about whether the operation was executed; it was not started again.
+    OutcomeUnknown,
+    /// Refused because the circuit was open.
+    CircuitOpen,
+    /// Refused because the service had asked to be left alone for longer than the caller could wait.
+    Throttled,
+    /// Refused or given up because the deadline had passed before an attempt could start.
+    Deadline,
+    /// Refused by a check in perceive or enforce.
+    Denied,
+    /// Answered by joining an identical call that was under way.
+    Coalesced,
+    /// Answered by the fallback after the service failed.
+    Fallback,
+    /// Dropped by the caller.
+    Cancelled,
+}
+
+impl Ending {
+    /// Every ending, in the order of their discriminants.
+    pub const ALL: [Self; 10] = [
+        Self::Done,
+        Self::Failed,
+        Self::OutcomeUnknown,
+        Self::CircuitOpen,
+        Self::Throttled,
+        Self::Deadline,
+        Self::Denied,
+        Self::Coalesced,
+        Self::Fallback,
+        Self::Cancelled,
+    ];
+
+    /// The name under which the ending is stored and reported.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::OutcomeUnknown => "outcome_unknown",
+            Self::CircuitOpen => "circuit_open",
+            Self::Throttled => "throttled",
+            Self::Deadline => "deadline",
+            Self::Denied => "denied",
+            Self::Coalesced => "coalesced",
+            Self::Fallback => "fallback",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The ending of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|ending| ending.as_str() == name)
+    }
+}
+
+/// The number of a (service, operation) pair within one runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TargetId(pub u32);
+
+/// One attempt that reached, or tried to reach, the service.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt {
+    /// 1 for the first attempt of a call.
+    pub ordinal: u8,
+    /// What it was.
+    pub class: Class,
+    /// How long it took; for a timeout, how long it was waited for (a censored latency, not a latency).
+    pub elapsed: Duration,
+    /// The failure of the attempt before it in the same call.
+    pub after: Option<FailureKind>,
+    /// Whether the circuit was half-open, so that this was a probe and not ordinary evidence.
+    pub probe: bool,
+}
+
+/// How the whole call went.
+#[derive(Clone, Copy, Debug)]
+pub struct Finished {
+    /// How it ended for the caller.
+    pub ending: Ending,
+    /// Attempts made; 0 if the call was refused, joined or answered without the service.
+    pub attempts: u8,
+    /// From entering the pipeline to leaving it.
+    pub elapsed: Duration,
+    /// The limit of one attempt that was in force.
+    pub timeout: Duration,
+    /// The retries that were allowed after the kind of failure that allows most.
+    pub retries: u8,
+    /// The revision of the parameters that were in force.
+    pub revision: u64,
+}
+
+/// What the pipeline hands to the recorder: an attempt, the end of a call, or both at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Record {
+    /// Which service and operation.
+    pub target: TargetId,
+    /// The function site, where the call was one.
+    pub function: Option<&'static Declaration>,
+    /// The number of the execution within this process.
+    pub execution: u64,
+    /// When it ended.
+    pub ended: Instant,
+    /// The attempt that ended.
+    pub attempt: Option<Attempt>,
+    /// The call that ended.
+    pub call: Option<Finished>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_kind_stands_at_its_index_and_is_found_by_name() {
+        for (index, kind) in FailureKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind.index(), index);
+            assert_eq!(FailureKind::from_name(kind.as_str()), Some(kind));
+        }
+    }
+
+    #[test]
+    fn every_ending_is_found_by_name() {
+        for ending in Ending::ALL {
+            assert_eq!(Ending::from_name(ending.as_str()), Some(ending));
+        }
+    }
+
+    #[test]
+    fn only_what_was_surely_not_executed_may_be_repeated_freely() {
+        assert!(!Class::Network { sent: false }.may_have_run());
+        assert!(!Class::Throttled { retry_after: None }.may_have_run());
+        assert!(Class::Timeout.may_have_run());
+        assert!(Class::Transient.may_have_run());
+    }
+}

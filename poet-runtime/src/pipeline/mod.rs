@@ -1,0 +1,3 @@
+//! perceive → operate → enforce → train.
+
+pub mod function;

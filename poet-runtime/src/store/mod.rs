@@ -1,0 +1,198 @@
+//! Where evidence, outcomes and parameters outlive the process.
+//!
+//! The trait speaks of evidence and parameters, never of SQL, and is asynchronous because an engine across the
+//! network would be; the embedded implementations answer at once. Any implementation must pass [`conformance`].
+
+use crate::clock::Wall;
+use crate::evidence::History;
+use crate::outcome::{Ending, FailureKind};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+/// A future of a store.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A service and an operation of it, by name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetKey {
+    /// The service.
+    pub service: String,
+    /// The operation (tool, function).
+    pub operation: String,
+}
+
+/// One finished call as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutcomeRow {
+    /// What was called.
+    pub target: TargetKey,
+    /// The function site (`module::function`), where the call was one.
+    pub function: Option<String>,
+    /// The process that made the call.
+    pub run: String,
+    /// The number of the execution within the process.
+    pub execution: u64,
+    /// When it ended.
+    pub ended: Wall,
+    /// How it ended.
+    pub ending: Ending,
+    /// The class of the last attempt; `None` where none was made.
+    pub class: Option<String>,
+    /// Attempts made.
+    pub attempts: u8,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// The limit of one attempt that was in force.
+    pub timeout: Duration,
+    /// The retries that were allowed.
+    pub retries: u8,
+    /// The revision of the parameters that were in force; 0 where nothing was learned yet.
+    pub revision: u64,
+}
+
+/// What one flush adds, all or nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Finished calls.
+    pub outcomes: Vec<OutcomeRow>,
+    /// Counts to be added.
+    pub evidence: Vec<(TargetKey, History)>,
+    /// Records that came when the queue was full: in the evidence, but without an outcome row.
+    pub folded: u64,
+}
+
+impl Batch {
+    /// Whether there is nothing to add.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.outcomes.is_empty() && self.evidence.is_empty() && self.folded == 0
+    }
+}
+
+/// Which parameter of which service and operation.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ParameterKey {
+    /// What it applies to.
+    pub target: TargetKey,
+    /// Its name in [`crate::parameter::ALL`].
+    pub name: String,
+    /// The kind of failure, for a parameter learned for each kind apart.
+    pub after: Option<FailureKind>,
+}
+
+/// A learned value with the reason it has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParameterRow {
+    /// Which parameter.
+    pub key: ParameterKey,
+    /// The value in the parameter's unit (seconds for durations).
+    pub value: f64,
+    /// Whether it is applied to calls; `false` while learning is in shadow.
+    pub applied: bool,
+    /// The observations it rests on.
+    pub sample: u64,
+    /// The interval of the estimate.
+    pub interval: (f64, f64),
+    /// The posterior probability that the value beats the one before it.
+    pub confidence: f64,
+    /// In one sentence, for a person.
+    pub reason: String,
+    /// What the estimate was made from, as a JSON object.
+    pub evidence: String,
+    /// When it was published.
+    pub changed: Wall,
+    /// Counts every move of any parameter in this store; the newest move has the highest.
+    pub revision: u64,
+}
+
+/// One move of a parameter: the row it became, and the value it had.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParameterChange {
+    /// The value before; `None` where the default was in force.
+    pub old: Option<f64>,
+    /// The row it became.
+    pub new: ParameterRow,
+}
+
+/// What came of publishing a value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Published {
+    /// It is in force, and on disk, with this revision.
+    Moved(ParameterRow),
+    /// Another process moved it first; this is what it is now.
+    Superseded(ParameterRow),
+}
+
+/// Why a store could not do what it was asked.
+#[derive(Debug)]
+pub struct StoreError {
+    attempted: String,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl StoreError {
+    /// An error with what was attempted, as in "opening outcome store at /var/lib/poet.db".
+    pub fn new(attempted: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { attempted: attempted.into(), source: source.into() }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.attempted, self.source)
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.source)
+    }
+}
+
+/// Keeps evidence, outcomes and parameters.
+///
+/// Every method may fail, and the framework goes on without it: a store costs learning, never a call.
+pub trait Store: Send + fmt::Debug {
+    /// What and where it is, for logs and reports.
+    fn describe(&self) -> String;
+
+    /// Adds a batch, all or nothing. Counts are added to what any process has stored.
+    fn append<'a>(&'a mut self, batch: &'a Batch) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Every service and operation that has evidence or parameters.
+    fn targets(&mut self) -> BoxFuture<'_, Result<Vec<TargetKey>, StoreError>>;
+
+    /// The counts of one service and operation since an hour, of every process.
+    fn evidence<'a>(&'a mut self, target: &'a TargetKey, since_hour: i64)
+    -> BoxFuture<'a, Result<History, StoreError>>;
+
+    /// Every parameter that has moved, with its present value.
+    fn parameters(&mut self) -> BoxFuture<'_, Result<Vec<ParameterRow>, StoreError>>;
+
+    /// Moves a parameter and stores the move, durably, if its present revision is still `expected`
+    /// (`None`: it has none yet). `new.revision` is ignored and assigned.
+    fn publish<'a>(
+        &'a mut self,
+        change: &'a ParameterChange,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<Published, StoreError>>;
+
+    /// Every move of a parameter (or of all), oldest first.
+    fn changes<'a>(
+        &'a mut self,
+        key: Option<&'a ParameterKey>,
+    ) -> BoxFuture<'a, Result<Vec<ParameterChange>, StoreError>>;
+
+    /// The newest `limit` outcomes (of one target, or of all), newest first.
+    fn outcomes<'a>(
+        &'a mut self,
+        target: Option<&'a TargetKey>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<OutcomeRow>, StoreError>>;
+
+    /// Deletes outcomes that ended before `outcomes` and counts of hours before `evidence_hour`, in slices. Returns
+    /// how many rows went.
+    fn prune(&mut self, outcomes: Wall, evidence_hour: i64) -> BoxFuture<'_, Result<u64, StoreError>>;
+}
