@@ -45,6 +45,7 @@ impl Clock {
 
     /// The monotonic time, which is tokio's.
     #[must_use]
+    #[inline]
     pub fn now(&self) -> Instant {
         monotonic()
     }
@@ -71,8 +72,16 @@ impl Default for Clock {
     }
 }
 
+#[inline]
 fn monotonic() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// The moment a duration after another, or one beyond any program's life where the sum could not be waited for.
+#[inline]
+pub(crate) fn after(moment: Instant, duration: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
+    moment + duration.min(FAR)
 }
 
 /// Sleeps the calling thread; for synchronous functions, which have nothing to await.

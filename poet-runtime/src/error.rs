@@ -263,8 +263,8 @@ impl fmt::Display for Error {
             write!(f, "calling {} of {}: ", inner.operation, inner.service)?;
         }
         match inner.kind {
-            Kind::Timeout { limit } => write!(f, "no answer within {limit:?}")?,
-            Kind::Deadline { limit } => write!(f, "the deadline of {limit:?} has passed")?,
+            Kind::Timeout { limit } => write!(f, "no answer within {:?}", readable(limit))?,
+            Kind::Deadline { limit } => write!(f, "the deadline of {:?} has passed", readable(limit))?,
             Kind::CircuitOpen { retry_in: Some(wait) } => write!(f, "the circuit is open for another {wait:.1?}")?,
             Kind::CircuitOpen { retry_in: None } => write!(f, "the circuit is being probed by other calls")?,
             Kind::Throttled { retry_after: Some(wait) } => write!(f, "the service asked to wait {wait:.1?}")?,
@@ -287,6 +287,13 @@ impl fmt::Display for Error {
         }
         Ok(())
     }
+}
+
+/// To the millisecond: what a surrounding deadline left is a number of nanoseconds that nobody chose.
+fn readable(limit: Duration) -> Duration {
+    let half = Duration::from_micros(500);
+    let rounded = limit.saturating_add(half).as_millis();
+    if rounded < 10 { limit } else { u64::try_from(rounded).map_or(limit, Duration::from_millis) }
 }
 
 impl StdError for Error {

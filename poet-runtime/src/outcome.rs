@@ -209,6 +209,8 @@ pub struct Attempt {
     pub after: Option<FailureKind>,
     /// Whether the circuit was half-open, so that this was a probe and not ordinary evidence.
     pub probe: bool,
+    /// Whether the deadline of the call ended it before its own limit did.
+    pub at_deadline: bool,
 }
 
 /// How the whole call went.

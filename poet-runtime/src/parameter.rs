@@ -32,6 +32,29 @@ pub enum Unit {
     Seconds,
 }
 
+impl Unit {
+    /// A value of this unit as a person reads it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use poet_runtime::parameter::Unit;
+    ///
+    /// assert_eq!(Unit::Seconds.show(0.0521), "52 ms");
+    /// assert_eq!(Unit::Count.show(2.0), "2");
+    /// ```
+    #[must_use]
+    pub fn show(self, value: f64) -> String {
+        match self {
+            Self::Count => format!("{value:.0}"),
+            Self::Seconds if value < 0.0095 => format!("{:.1} ms", value * 1e3),
+            Self::Seconds if value < 0.9995 => format!("{:.0} ms", value * 1e3),
+            Self::Seconds if value < 120.0 => format!("{value:.1} s"),
+            Self::Seconds => format!("{:.1} min", value / 60.0),
+        }
+    }
+}
+
 /// `retry.max_retries`: extra tries after a failure of one kind.
 pub static MAX_RETRIES: Parameter = Parameter {
     name: "retry.max_retries",
@@ -40,7 +63,7 @@ pub static MAX_RETRIES: Parameter = Parameter {
     min: 0.0,
     max: 10.0,
     default: |profile| f64::from(profile.max_retries),
-    about: "extra tries after a failure of this kind",
+    about: "extra tries after a failed attempt, for each kind of failure apart",
 };
 
 /// `timeout.attempt`: the longest one attempt may take.

@@ -1,10 +1,11 @@
 //! A place in the source that makes calls: what its author declared, and what the runtime found for it.
 
-use crate::outcome::TargetId;
 use crate::profile::Profile;
+use crate::target::Target;
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// What is done with what is learned.
@@ -97,7 +98,7 @@ pub struct Declaration {
     pub profile: Option<&'static Profile>,
     /// The service it is learned under; `None` means the crate's name.
     pub service: Option<&'static str>,
-    /// The operation it is learned under; `None` means the function's name.
+    /// The operation it is learned under; `None` means the function's name in its module.
     pub operation: Option<&'static str>,
     /// What is done with what is learned; `None` means as configured.
     pub learning: Option<Learning>,
@@ -143,10 +144,15 @@ impl Declaration {
         self.service.unwrap_or_else(|| self.module.split("::").next().unwrap_or(self.module))
     }
 
-    /// The operation it is learned under.
+    /// The operation it is learned under: the author's word, or the path of the function within its crate, so that two
+    /// functions of one name are not taken for one.
     #[must_use]
-    pub fn operation_name(&self) -> &'static str {
-        self.operation.unwrap_or(self.function)
+    pub fn operation_name(&self) -> Cow<'static, str> {
+        match (self.operation, self.module.split_once("::")) {
+            (Some(operation), _) => Cow::Borrowed(operation),
+            (None, Some((_, module))) => Cow::Owned(format!("{module}::{}", self.function)),
+            (None, None) => Cow::Borrowed(self.function),
+        }
     }
 }
 
@@ -157,8 +163,8 @@ impl Declaration {
 pub struct Site {
     /// What its author declared.
     pub declaration: Declaration,
-    /// Its number in the process-wide runtime; a scoped runtime looks it up instead.
-    pub(crate) installed: OnceLock<TargetId>,
+    /// Its target in the runtime of the process; a scoped runtime looks it up instead.
+    pub(crate) installed: OnceLock<Arc<Target>>,
 }
 
 impl Site {
@@ -176,9 +182,9 @@ mod tests {
     #[test]
     fn a_site_is_learned_under_its_crate_and_function_unless_told_otherwise() {
         let plain = Declaration::new("fetch", "shop::orders", "src/orders.rs", 7);
-        assert_eq!((plain.service_name(), plain.operation_name()), ("shop", "fetch"));
+        assert_eq!((plain.service_name(), &*plain.operation_name()), ("shop", "orders::fetch"));
         let named = Declaration { service: Some("crm"), operation: Some("get"), ..plain };
-        assert_eq!((named.service_name(), named.operation_name()), ("crm", "get"));
+        assert_eq!((named.service_name(), &*named.operation_name()), ("crm", "get"));
     }
 
     #[test]

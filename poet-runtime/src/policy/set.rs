@@ -1,0 +1,577 @@
+//! Asks the policies about one call, in order of precedence, and says what to do next.
+//!
+//! Deadline, then what the service asked for, then its circuit; after a failure, whether the operation may be started
+//! again at all, whether another try was learned to pay, whether there is time, and whether the budgets allow it.
+
+use super::breaker::{Admission, Probe, Sign};
+use super::{jitter, retry};
+use crate::clock::after;
+use crate::error::Kind;
+use crate::outcome::{Class, FailureKind};
+use std::time::{Duration, Instant};
+
+/// The longest a service is left alone because it asked for it.
+const LONGEST_HOLD: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What happened to the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    Began,
+    /// The attempt ended with an answer. `attributed` is false where the failure is one of a call inside this
+    /// function, which has a circuit of its own.
+    Finished {
+        class: Class,
+        attributed: bool,
+    },
+    /// The attempt was dropped at its limit.
+    TimedOut,
+    Woke,
+}
+
+/// What is to be done about it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Action {
+    /// Start an attempt and drop it at `until`. No other follows if it is the `last`.
+    Start {
+        until: Instant,
+        last: bool,
+    },
+    Sleep {
+        until: Instant,
+    },
+    /// The last answer stands.
+    Return {
+        withheld: Option<Withheld>,
+    },
+    /// There is no answer: the call was refused, or its last attempt was dropped at its limit.
+    Reject {
+        kind: Kind,
+        withheld: Option<Withheld>,
+    },
+}
+
+/// Why a retry that was due was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Withheld {
+    /// The operation may have been executed and is not known to be repeatable.
+    NotRepeatable,
+    /// Its wait would have ended after the deadline.
+    Deadline,
+    /// The retries of this execution are used up.
+    ExecutionBudget,
+    /// The retries of this service are used up.
+    ServiceBudget,
+    /// The circuit opened in the meantime.
+    CircuitOpen,
+}
+
+impl Withheld {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotRepeatable => "not known to be repeatable",
+            Self::Deadline => "no time left before the deadline",
+            Self::ExecutionBudget => "the retry budget of this execution is used up",
+            Self::ServiceBudget => "the retry budget of the service is used up",
+            Self::CircuitOpen => "the circuit opened",
+        }
+    }
+}
+
+/// What holds for the call from beginning to end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) began: Instant,
+    pub(crate) deadline: Instant,
+    /// Whether the call may be refused; what is only watched is started at any rate.
+    pub(crate) refusable: bool,
+    /// The longest one attempt may take; `None`: until the deadline.
+    pub(crate) attempt: Option<Duration>,
+    /// Extra tries after each kind of failure.
+    pub(crate) max_retries: [u8; FailureKind::ALL.len()],
+    /// Whether the operation may be executed twice.
+    pub(crate) repeatable: bool,
+    /// Whether it can be started again at all; the body of a function under `run_once` cannot.
+    pub(crate) restartable: bool,
+    /// Retries that are left to this execution.
+    pub(crate) execution_retries: u8,
+    pub(crate) seed: u64,
+}
+
+impl Limits {
+    fn most_retries(&self) -> u8 {
+        if !self.restartable {
+            return 0;
+        }
+        let retries = |kind: FailureKind| {
+            let repeats = self.repeatable || matches!(kind, FailureKind::Connect | FailureKind::Throttled);
+            if repeats { self.max_retries[kind.index()] } else { 0 }
+        };
+        FailureKind::ALL.into_iter().map(retries).max().unwrap_or(0)
+    }
+}
+
+/// What calls of one service have in common. What only a failure makes interesting is asked for only then.
+pub(crate) trait Shared {
+    fn admit(&self, now: Instant) -> Admission;
+    fn settle(&self, probe: Option<Probe>, sign: Sign, now: Instant);
+    /// The delay before the first retry, and the longest before any.
+    fn delays(&self) -> (Duration, Duration);
+    /// Until when the service asked to be left alone, if that is still ahead.
+    fn held_until(&self, now: Instant) -> Option<Instant>;
+    fn hold(&self, until: Instant);
+    fn withdraw_retry(&self, now: Instant) -> bool;
+}
+
+/// The policies of one call.
+#[derive(Debug)]
+pub(crate) struct CallPolicy {
+    pub(crate) limits: Limits,
+    /// Attempts started.
+    attempts: u8,
+    /// The probe under way.
+    probe: Option<Probe>,
+    started: Instant,
+    until: Instant,
+    /// The failure of the attempt before.
+    after: Option<FailureKind>,
+    /// What to tell the caller if the attempt that was dropped at its limit stays the last.
+    timed_out: Option<Kind>,
+    retries: u8,
+}
+
+impl CallPolicy {
+    #[inline]
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            attempts: 0,
+            probe: None,
+            started: limits.began,
+            until: limits.began,
+            after: None,
+            timed_out: None,
+            retries: 0,
+        }
+    }
+
+    /// Attempts started so far.
+    pub(crate) fn attempts(&self) -> u8 {
+        self.attempts
+    }
+
+    /// Retries that were taken from the budget of the execution.
+    pub(crate) fn retries(&self) -> u8 {
+        self.retries
+    }
+
+    /// When the attempt under way began.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// The failure of the attempt before the one under way.
+    pub(crate) fn after(&self) -> Option<FailureKind> {
+        self.after
+    }
+
+    /// Whether the deadline of the call ends the attempt under way before its own limit does, and has come.
+    pub(crate) fn is_at_deadline(&self, now: Instant) -> bool {
+        // A client that watches the same deadline gives up a little earlier.
+        const EARLIER: Duration = Duration::from_millis(20);
+        let own = self.limits.attempt.map(|limit| after(self.started, limit));
+        own.is_none_or(|own| own > self.limits.deadline) && now + EARLIER >= self.limits.deadline
+    }
+
+    /// Whether the attempt under way finds out if the service is back.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.probe.is_some()
+    }
+
+    /// Answers an event with what is to be done.
+    #[inline]
+    pub(crate) fn on(&mut self, event: Event, shared: &impl Shared, now: Instant) -> Action {
+        match event {
+            Event::Began | Event::Woke => self.start(shared, now),
+            Event::Finished { class, attributed } => {
+                self.timed_out = None;
+                // That it succeeded in spite of a failure inside is its own doing.
+                let own = attributed || class == Class::Success;
+                self.settle(if own { sign(class) } else { Sign::None }, shared, now);
+                self.retry(class, shared, now)
+            }
+            Event::TimedOut => {
+                self.timed_out = Some(self.timeout_kind());
+                self.settle(Sign::Ill, shared, now);
+                self.retry(Class::Timeout, shared, now)
+            }
+        }
+    }
+
+    /// The call was dropped by its caller while an attempt may have been under way.
+    pub(crate) fn abandon(&mut self, shared: &impl Shared, now: Instant) {
+        if self.probe.is_some() {
+            self.settle(Sign::None, shared, now);
+        }
+    }
+
+    #[inline]
+    fn start(&mut self, shared: &impl Shared, now: Instant) -> Action {
+        let limits = &self.limits;
+        if now >= limits.deadline && (limits.refusable || self.attempts > 0) {
+            return self.give_up_or(Withheld::Deadline, Kind::Deadline { limit: limits.deadline - limits.began });
+        }
+        if let Some(until) = shared.held_until(now) {
+            if until >= limits.deadline {
+                return self.give_up_or(Withheld::Deadline, Kind::Throttled { retry_after: Some(until - now) });
+            }
+            return Action::Sleep { until };
+        }
+        self.probe = match shared.admit(now) {
+            Admission::Pass => None,
+            Admission::Probe(probe) => Some(probe),
+            Admission::Refuse { retry_in } => {
+                return self.give_up_or(Withheld::CircuitOpen, Kind::CircuitOpen { retry_in });
+            }
+        };
+        self.attempts = self.attempts.saturating_add(1);
+        self.started = now;
+        self.until = limits.attempt.map_or(limits.deadline, |limit| after(now, limit).min(limits.deadline));
+        Action::Start { until: self.until, last: self.attempts > limits.most_retries() }
+    }
+
+    #[inline]
+    fn retry(&mut self, class: Class, shared: &impl Shared, now: Instant) -> Action {
+        let Some(kind) = class.failure() else { return self.give_up(None) };
+        let asked = match class {
+            // A service that asks for a year is not believed: nobody would look again until a restart.
+            Class::Throttled { retry_after } => retry_after.map(|wait| wait.min(LONGEST_HOLD)),
+            _ => None,
+        };
+        if let Some(wait) = asked {
+            shared.hold(after(now, wait));
+        }
+        if class.may_have_run() && !self.limits.repeatable {
+            return self.give_up(Some(Withheld::NotRepeatable));
+        }
+        let retry = self.attempts;
+        if !self.limits.restartable || retry > self.limits.max_retries[kind.index()] {
+            return self.give_up(None);
+        }
+        let fraction = jitter::fraction(self.limits.seed, u64::from(retry));
+        let (base, longest) = shared.delays();
+        let backoff = retry::backoff(base, longest, retry, fraction);
+        let until = after(now, asked.map_or(backoff, |wait| wait.max(backoff)));
+        if until >= self.limits.deadline {
+            return self.give_up(Some(Withheld::Deadline));
+        }
+        if self.retries >= self.limits.execution_retries {
+            return self.give_up(Some(Withheld::ExecutionBudget));
+        }
+        if !shared.withdraw_retry(now) {
+            return self.give_up(Some(Withheld::ServiceBudget));
+        }
+        self.retries += 1;
+        self.after = Some(kind);
+        if until <= now { self.start(shared, now) } else { Action::Sleep { until } }
+    }
+
+    #[inline]
+    fn settle(&mut self, sign: Sign, shared: &impl Shared, now: Instant) {
+        shared.settle(self.probe.take(), sign, now);
+    }
+
+    /// What the caller is told if the attempt that ended last gave no answer in time.
+    pub(crate) fn timeout_kind(&self) -> Kind {
+        if !self.limits.repeatable {
+            Kind::OutcomeUnknown
+        } else if self.until >= self.limits.deadline {
+            Kind::Deadline { limit: self.limits.deadline - self.limits.began }
+        } else {
+            Kind::Timeout { limit: self.until - self.started }
+        }
+    }
+
+    /// The end of the last attempt stands; before the first one, the call is refused.
+    #[inline]
+    fn give_up_or(&self, withheld: Withheld, refusal: Kind) -> Action {
+        if self.attempts == 0 { Action::Reject { kind: refusal, withheld: None } } else { self.give_up(Some(withheld)) }
+    }
+
+    #[inline]
+    fn give_up(&self, withheld: Option<Withheld>) -> Action {
+        match self.timed_out {
+            Some(kind) => Action::Reject { kind, withheld },
+            None => Action::Return { withheld },
+        }
+    }
+}
+
+/// What a class says about the health of the service: a caller's mistake says that it is well.
+#[inline]
+fn sign(class: Class) -> Sign {
+    match class {
+        Class::Success | Class::Permanent => Sign::Well,
+        Class::Transient | Class::Network { .. } | Class::Timeout | Class::Invalid => Sign::Ill,
+        Class::Throttled { .. } | Class::Cancelled => Sign::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::breaker::{Breaker, Thresholds};
+    use crate::policy::budget::Budget;
+    use std::cell::{Cell, RefCell};
+
+    const THRESHOLDS: Thresholds = Thresholds { failures: 5, open_for: Duration::from_secs(60), successes: 3 };
+
+    struct World {
+        breaker: RefCell<Breaker>,
+        budget: RefCell<Budget>,
+        held: Cell<Option<Instant>>,
+        successes: Cell<u64>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            Self {
+                breaker: RefCell::new(Breaker::new()),
+                budget: RefCell::new(Budget::new()),
+                held: Cell::new(None),
+                successes: Cell::new(0),
+            }
+        }
+    }
+
+    impl Shared for World {
+        fn admit(&self, now: Instant) -> Admission {
+            self.breaker.borrow_mut().admit(THRESHOLDS, now)
+        }
+        fn delays(&self) -> (Duration, Duration) {
+            (Duration::from_millis(200), Duration::from_secs(10))
+        }
+        fn settle(&self, probe: Option<Probe>, sign: Sign, now: Instant) {
+            self.successes.set(self.successes.get() + u64::from(sign == Sign::Well));
+            self.breaker.borrow_mut().record(probe, sign, self.successes.get(), THRESHOLDS, now);
+        }
+        fn held_until(&self, now: Instant) -> Option<Instant> {
+            self.held.get().filter(|until| *until > now)
+        }
+        fn hold(&self, until: Instant) {
+            self.held.set(Some(until));
+        }
+        fn withdraw_retry(&self, now: Instant) -> bool {
+            self.budget.borrow_mut().withdraw(self.successes.get(), now)
+        }
+    }
+
+    fn limits(began: Instant) -> Limits {
+        Limits {
+            began,
+            deadline: began + Duration::from_secs(30),
+            refusable: true,
+            attempt: Some(Duration::from_secs(10)),
+            max_retries: [2; FailureKind::ALL.len()],
+            repeatable: true,
+            restartable: true,
+            execution_retries: 6,
+            seed: 1,
+        }
+    }
+
+    /// Plays a call whose attempts end one after the other as told; returns the attempts made and the last action.
+    fn play(limits: Limits, world: &World, ends: &[Event]) -> (u8, Action) {
+        let mut policy = CallPolicy::new(limits);
+        let mut now = limits.began;
+        let mut ends = ends.iter();
+        let mut action = policy.on(Event::Began, world, now);
+        loop {
+            action = match action {
+                Action::Start { until, .. } => {
+                    let end = *ends.next().expect("an end for every attempt");
+                    if end == Event::TimedOut {
+                        now = until;
+                    }
+                    policy.on(end, world, now)
+                }
+                Action::Sleep { until } => {
+                    assert!(until < limits.deadline, "a sleep past the deadline");
+                    now = until;
+                    policy.on(Event::Woke, world, now)
+                }
+                done => return (policy.attempts(), done),
+            };
+        }
+    }
+
+    fn finished(class: Class) -> Event {
+        Event::Finished { class, attributed: true }
+    }
+
+    const FAILED: Event = Event::Finished { class: Class::Transient, attributed: true };
+    const DONE: Event = Event::Finished { class: Class::Success, attributed: true };
+    const RETURN: Action = Action::Return { withheld: None };
+
+    #[test]
+    fn a_success_is_returned_at_once() {
+        assert_eq!(play(limits(Instant::now()), &World::new(), &[DONE]), (1, RETURN));
+    }
+
+    #[test]
+    fn transient_failures_are_tried_again_as_often_as_allowed() {
+        assert_eq!(play(limits(Instant::now()), &World::new(), &[FAILED, FAILED, DONE]), (3, RETURN));
+        assert_eq!(play(limits(Instant::now()), &World::new(), &[FAILED, FAILED, FAILED]), (3, RETURN));
+    }
+
+    #[test]
+    fn each_kind_of_failure_has_its_own_number_of_retries() {
+        let mut limits = limits(Instant::now());
+        limits.max_retries[FailureKind::Timeout.index()] = 0;
+        assert_eq!(play(limits, &World::new(), &[FAILED, Event::TimedOut]).0, 2);
+    }
+
+    #[test]
+    fn what_asking_again_cannot_help_is_never_tried_again() {
+        assert_eq!(play(limits(Instant::now()), &World::new(), &[finished(Class::Permanent)]), (1, RETURN));
+    }
+
+    #[test]
+    fn what_may_have_run_and_is_not_repeatable_is_never_started_again() {
+        let write = Limits { repeatable: false, ..limits(Instant::now()) };
+        for class in [Class::Transient, Class::Network { sent: true }, Class::Invalid, Class::Timeout] {
+            let (attempts, action) = play(write, &World::new(), &[finished(class)]);
+            assert_eq!(
+                (attempts, action),
+                (1, Action::Return { withheld: Some(Withheld::NotRepeatable) }),
+                "{class:?}"
+            );
+        }
+        assert_eq!(
+            play(write, &World::new(), &[Event::TimedOut]),
+            (1, Action::Reject { kind: Kind::OutcomeUnknown, withheld: Some(Withheld::NotRepeatable) })
+        );
+    }
+
+    #[test]
+    fn what_was_never_sent_may_be_tried_again_even_if_it_is_not_repeatable() {
+        let write = Limits { repeatable: false, ..limits(Instant::now()) };
+        let refused = finished(Class::Network { sent: false });
+        assert_eq!(play(write, &World::new(), &[refused, refused, DONE]), (3, RETURN));
+    }
+
+    #[test]
+    fn a_body_that_cannot_be_started_again_has_one_attempt() {
+        let once = Limits { restartable: false, ..limits(Instant::now()) };
+        assert_eq!(play(once, &World::new(), &[finished(Class::Network { sent: false })]), (1, RETURN));
+    }
+
+    #[test]
+    fn the_last_attempt_is_announced() {
+        let world = World::new();
+        let now = Instant::now();
+        let mut policy = CallPolicy::new(limits(now));
+        assert!(matches!(policy.on(Event::Began, &world, now), Action::Start { last: false, .. }));
+        let write = Limits { repeatable: false, max_retries: [0; FailureKind::ALL.len()], ..limits(now) };
+        let mut policy = CallPolicy::new(write);
+        assert!(matches!(policy.on(Event::Began, &world, now), Action::Start { last: true, .. }));
+    }
+
+    #[test]
+    fn no_sleep_and_no_attempt_outlives_the_deadline() {
+        let now = Instant::now();
+        let short = Limits { deadline: now + Duration::from_secs(15), ..limits(now) };
+        let (attempts, action) = play(short, &World::new(), &[Event::TimedOut, Event::TimedOut]);
+        assert_eq!(attempts, 2);
+        let kind = Kind::Deadline { limit: Duration::from_secs(15) };
+        assert_eq!(action, Action::Reject { kind, withheld: Some(Withheld::Deadline) });
+    }
+
+    #[test]
+    fn a_retry_after_beyond_the_deadline_ends_the_call_now() {
+        let asked = finished(Class::Throttled { retry_after: Some(Duration::from_secs(60)) });
+        let (attempts, action) = play(limits(Instant::now()), &World::new(), &[asked]);
+        assert_eq!((attempts, action), (1, Action::Return { withheld: Some(Withheld::Deadline) }));
+    }
+
+    #[test]
+    fn a_retry_after_holds_back_every_caller_of_the_service() {
+        let world = World::new();
+        let now = Instant::now();
+        let asked = finished(Class::Throttled { retry_after: Some(Duration::from_secs(5)) });
+        play(limits(now), &world, &[asked, DONE]);
+        let mut other = CallPolicy::new(limits(now));
+        assert_eq!(other.on(Event::Began, &world, now), Action::Sleep { until: now + Duration::from_secs(5) });
+    }
+
+    #[test]
+    fn a_circuit_that_opens_in_the_middle_leaves_the_last_answer_standing() {
+        let world = World::new();
+        let mut limits = limits(Instant::now());
+        limits.max_retries = [9; FailureKind::ALL.len()];
+        let (attempts, action) = play(limits, &world, &[FAILED; 5]);
+        assert_eq!((attempts, action), (5, Action::Return { withheld: Some(Withheld::CircuitOpen) }));
+        let (attempts, action) = play(Limits { began: limits.began, ..limits }, &world, &[]);
+        assert_eq!(attempts, 0);
+        assert!(matches!(action, Action::Reject { kind: Kind::CircuitOpen { retry_in: Some(_) }, .. }));
+    }
+
+    #[test]
+    fn an_execution_has_a_bounded_number_of_retries() {
+        let tight = Limits { execution_retries: 1, ..limits(Instant::now()) };
+        let (attempts, action) = play(tight, &World::new(), &[FAILED, FAILED]);
+        assert_eq!((attempts, action), (2, Action::Return { withheld: Some(Withheld::ExecutionBudget) }));
+    }
+
+    #[test]
+    fn the_failure_of_a_call_inside_does_not_open_the_circuit_around_it() {
+        let world = World::new();
+        for _ in 0..50 {
+            let inner = Event::Finished { class: Class::Transient, attributed: false };
+            let once = Limits { restartable: false, ..limits(Instant::now()) };
+            assert_eq!(play(once, &world, &[inner]).0, 1);
+        }
+    }
+
+    #[test]
+    fn a_success_in_spite_of_a_failure_inside_is_a_success() {
+        let world = World::new();
+        let spite = Event::Finished { class: Class::Success, attributed: false };
+        for _ in 0..20 {
+            let once = Limits { restartable: false, ..limits(Instant::now()) };
+            assert_eq!(play(once, &world, &[FAILED]).0, 1, "never five failures in a row");
+            assert_eq!(play(once, &world, &[spite]).0, 1);
+        }
+    }
+
+    fn ends() -> impl proptest::strategy::Strategy<Value = Vec<Event>> {
+        use proptest::prelude::*;
+        let event = prop_oneof![
+            Just(DONE),
+            Just(Event::TimedOut),
+            prop_oneof![
+                Just(Class::Transient),
+                Just(Class::Permanent),
+                Just(Class::Invalid),
+                Just(Class::Network { sent: true }),
+                Just(Class::Network { sent: false }),
+                (0_u64..100_000).prop_map(|ms| Class::Throttled { retry_after: Some(Duration::from_millis(ms)) }),
+            ]
+            .prop_map(finished),
+        ];
+        proptest::collection::vec(event, 12)
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_happens_a_write_is_started_at_most_once_after_it_may_have_run(ends in ends()) {
+            let write = Limits { repeatable: false, max_retries: [10; 6], ..limits(Instant::now()) };
+            let (attempts, _) = play(write, &World::new(), &ends);
+            let may_have_run = |end: &Event| match end {
+                Event::Finished { class, .. } => class.may_have_run(),
+                _ => true,
+            };
+            let started: Vec<_> = ends.iter().take(usize::from(attempts)).collect();
+            proptest::prop_assert!(started.iter().rev().skip(1).all(|end| !may_have_run(end)));
+        }
+    }
+}
