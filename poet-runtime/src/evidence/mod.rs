@@ -17,10 +17,13 @@ pub const MAX_COUNTED_RETRY: u8 = 15;
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
-    /// An attempt whose work was done (or refused for good) with a latency in this bucket of [`Sketch`].
+    /// An attempt whose work was done, with a latency in this bucket of [`Sketch`].
     Answered(u8),
     /// An attempt given up on after a time in this bucket: a censored latency.
     Censored(u8),
+    /// Those of [`Key::Censored`] that the deadline of the call ended before their own limit did: no time was left to
+    /// try again.
+    AtDeadline(u8),
     /// An attempt of this class; all attempts outside probes, whether answered or not.
     Attempt(AttemptClass),
     /// A retry, the n-th of its call (1 for the second attempt), made after a failure of this kind.
@@ -50,6 +53,7 @@ impl Key {
         match self {
             Self::Answered(bucket) => ("answered", u16::from(bucket)),
             Self::Censored(bucket) => ("censored", u16::from(bucket)),
+            Self::AtDeadline(bucket) => ("at_deadline", u16::from(bucket)),
             Self::Attempt(AttemptClass::Success) => ("attempt", 0),
             Self::Attempt(AttemptClass::Permanent) => ("attempt", 1),
             Self::Attempt(AttemptClass::Failure(kind)) => ("attempt", 2 + kind.index() as u16),
@@ -70,6 +74,7 @@ impl Key {
         Some(match kind {
             "answered" => Self::Answered(byte()?),
             "censored" => Self::Censored(byte()?),
+            "at_deadline" => Self::AtDeadline(byte()?),
             "attempt" => Self::Attempt(match index {
                 0 => AttemptClass::Success,
                 1 => AttemptClass::Permanent,
@@ -123,11 +128,17 @@ impl History {
         {
             if let Some(latency) = latency_key(attempt.class, attempt.elapsed) {
                 self.add(hour, latency, 1);
+                if let (Key::Censored(bucket), true) = (latency, attempt.at_deadline) {
+                    self.add(hour, Key::AtDeadline(bucket), 1);
+                }
             }
             // What happens while an outage is probed says nothing about the service when it is up.
             if !attempt.probe {
                 self.add(hour, Key::Attempt(class), 1);
-                if let Some(after) = attempt.after {
+                // A permanent refusal says that the request is wrong, not whether asking again helps.
+                if let Some(after) = attempt.after
+                    && class != AttemptClass::Permanent
+                {
                     let n = attempt.ordinal.saturating_sub(1).clamp(1, MAX_COUNTED_RETRY);
                     self.add(hour, Key::Retried(n, after), 1);
                     if class == AttemptClass::Success {
@@ -163,6 +174,12 @@ impl History {
         self.cells.retain(|&(h, _), _| h >= hour);
     }
 
+    /// Forgets `hour` and every hour after it.
+    pub fn forget_from(&mut self, hour: i64) {
+        // The first key of an hour.
+        self.cells.split_off(&(hour, Key::Answered(0)));
+    }
+
     /// Whether nothing was counted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -179,11 +196,11 @@ fn counted(class: Class) -> Option<AttemptClass> {
     }
 }
 
-/// How long the service takes to do its work: a refused connection or a quick 503 would say it is fast.
+/// How long the service takes to do its work: a refused connection, a quick 503 or a 404 would say it is fast.
 fn latency_key(class: Class, elapsed: Duration) -> Option<Key> {
     let bucket = Sketch::bucket(elapsed);
     match class {
-        Class::Success | Class::Permanent | Class::Invalid => Some(Key::Answered(bucket)),
+        Class::Success | Class::Invalid => Some(Key::Answered(bucket)),
         Class::Timeout => Some(Key::Censored(bucket)),
         _ => None,
     }
@@ -214,12 +231,19 @@ mod tests {
     }
 
     fn attempt(class: Class) -> Attempt {
-        Attempt { ordinal: 2, class, elapsed: Duration::from_millis(5), after: Some(FailureKind::Lost), probe: false }
+        Attempt {
+            ordinal: 2,
+            class,
+            elapsed: Duration::from_millis(5),
+            after: Some(FailureKind::Lost),
+            probe: false,
+            at_deadline: false,
+        }
     }
 
     #[test]
     fn every_key_is_read_back_as_it_was_written() {
-        let mut keys = vec![Key::Answered(0), Key::Answered(159), Key::Censored(7)];
+        let mut keys = vec![Key::Answered(0), Key::Answered(159), Key::Censored(7), Key::AtDeadline(7)];
         keys.extend([AttemptClass::Success, AttemptClass::Permanent].map(Key::Attempt));
         for kind in FailureKind::ALL {
             keys.push(Key::Attempt(AttemptClass::Failure(kind)));
@@ -231,6 +255,18 @@ mod tests {
             let (kind, index) = key.encode();
             assert_eq!(Key::decode(kind, index), Some(key), "{kind} {index}");
         }
+    }
+
+    #[test]
+    fn forgetting_from_an_hour_on_leaves_the_hours_before_it_whole() {
+        let mut history = History::default();
+        for hour in 1..=3 {
+            for key in [Key::Answered(0), Key::Censored(9), Key::Call(Ending::Cancelled)] {
+                history.add(hour, key, 1);
+            }
+        }
+        history.forget_from(2);
+        assert_eq!(history.cells().map(|(hour, ..)| hour).collect::<Vec<_>>(), [1, 1, 1]);
     }
 
     #[test]
@@ -254,6 +290,22 @@ mod tests {
         let bucket = Sketch::bucket(Duration::from_millis(5));
         assert_eq!(history.total(Key::Censored(bucket)), 1);
         assert_eq!(history.total(Key::Answered(bucket)), 0);
+    }
+
+    #[test]
+    fn a_wrong_request_says_nothing_about_latency_or_retries() {
+        let mut history = History::default();
+        history.observe(1, &record(Some(attempt(Class::Permanent)), None));
+        assert_eq!(history.cells().collect::<Vec<_>>(), [(1, Key::Attempt(AttemptClass::Permanent), 1)]);
+    }
+
+    #[test]
+    fn an_attempt_that_the_deadline_ended_is_counted_as_one() {
+        let mut history = History::default();
+        history.observe(1, &record(Some(Attempt { at_deadline: true, ..attempt(Class::Timeout) }), None));
+        history.observe(1, &record(Some(Attempt { at_deadline: true, ..attempt(Class::Success) }), None));
+        let bucket = Sketch::bucket(Duration::from_millis(5));
+        assert_eq!((history.total(Key::Censored(bucket)), history.total(Key::AtDeadline(bucket))), (1, 1));
     }
 
     #[test]

@@ -11,6 +11,8 @@ use std::time::Duration;
 pub struct Sketch {
     answered: [f64; Sketch::BUCKETS],
     censored: [f64; Sketch::BUCKETS],
+    /// Those of `censored` that the deadline of their call ended.
+    at_deadline: [f64; Sketch::BUCKETS],
 }
 
 impl Sketch {
@@ -36,11 +38,13 @@ impl Sketch {
     /// What a history says, each hour weighted by `weight(hour)`.
     #[must_use]
     pub fn read(history: &History, weight: impl Fn(i64) -> f64) -> Self {
-        let mut sketch = Self { answered: [0.0; Self::BUCKETS], censored: [0.0; Self::BUCKETS] };
+        let empty = [0.0; Self::BUCKETS];
+        let mut sketch = Self { answered: empty, censored: empty, at_deadline: empty };
         for (hour, key, count) in history.cells() {
             let (buckets, bucket) = match key {
                 Key::Answered(bucket) => (&mut sketch.answered, bucket),
                 Key::Censored(bucket) => (&mut sketch.censored, bucket),
+                Key::AtDeadline(bucket) => (&mut sketch.at_deadline, bucket),
                 _ => continue,
             };
             buckets[usize::from(bucket).min(Self::BUCKETS - 1)] += count as f64 * weight(hour);
@@ -58,6 +62,69 @@ impl Sketch {
     #[must_use]
     pub fn censored(&self) -> f64 {
         self.censored.iter().sum()
+    }
+
+    /// The weight of answered latencies in the buckets of this range.
+    #[must_use]
+    pub fn answered_in(&self, buckets: std::ops::Range<usize>) -> f64 {
+        self.answered.iter().take(buckets.end).skip(buckets.start).sum()
+    }
+
+    /// The weight of latencies given up on in this bucket or a later one.
+    #[must_use]
+    pub fn censored_from(&self, bucket: usize) -> f64 {
+        self.censored.iter().skip(bucket).sum()
+    }
+
+    /// The weight of attempts that the deadline of their call ended in the buckets of this range, and what they were
+    /// waited for beyond `limit`, in seconds, all together.
+    #[must_use]
+    pub fn at_deadline_beyond(&self, limit: f64, buckets: std::ops::Range<usize>) -> (f64, f64) {
+        let cut = self.at_deadline.iter().enumerate().take(buckets.end).skip(buckets.start);
+        cut.fold((0.0, 0.0), |(count, waited), (bucket, weight)| {
+            (count + weight, waited + weight * (Self::upper_edge(bucket) - limit).max(0.0))
+        })
+    }
+
+    /// The longest an attempt that the deadline of its call ended was waited for, in seconds.
+    #[must_use]
+    pub fn longest_at_deadline(&self) -> Option<f64> {
+        self.at_deadline.iter().rposition(|weight| *weight > 0.0).map(Self::upper_edge)
+    }
+
+    /// Whether any attempt was waited for longer than this, in seconds, answered or not.
+    #[must_use]
+    pub fn waited_beyond(&self, seconds: f64) -> bool {
+        let beyond = self.answered.iter().zip(&self.censored).enumerate();
+        beyond
+            .rev()
+            .take_while(|(bucket, _)| Self::upper_edge(*bucket) > seconds * Self::GROWTH.sqrt())
+            .any(|(_, (answered, censored))| answered + censored > 0.0)
+    }
+
+    /// The mean of answered latencies in seconds; `None` where nothing was answered.
+    #[must_use]
+    pub fn mean(&self) -> Option<f64> {
+        let total = self.answered();
+        let middle = |bucket: usize| Self::upper_edge(bucket) / Self::GROWTH.sqrt();
+        let sum: f64 = self.answered.iter().enumerate().map(|(bucket, weight)| weight * middle(bucket)).sum();
+        (total > 0.0).then(|| sum / total)
+    }
+
+    /// E[min(latency, upper edge of each bucket)] in seconds, from [`Sketch::survival`]: what is waited for under a
+    /// limit at that edge.
+    #[must_use]
+    pub fn mean_waited(&self) -> [f64; Self::BUCKETS] {
+        let survival = self.survival();
+        let mut waited = [0.0; Self::BUCKETS];
+        let (mut sum, mut edge, mut alive) = (0.0, 0.0, 1.0);
+        for (bucket, (waited, survival)) in waited.iter_mut().zip(survival).enumerate() {
+            let upper = Self::upper_edge(bucket);
+            sum += alive * (upper - edge);
+            (edge, alive) = (upper, survival);
+            *waited = sum;
+        }
+        waited
     }
 
     /// The quantile of answered latencies in seconds; `None` where nothing was answered.
@@ -83,12 +150,12 @@ impl Sketch {
         let mut at_risk: f64 = self.answered() + self.censored();
         let mut alive = 1.0;
         let mut survival = [0.0; Self::BUCKETS];
-        for bucket in 0..Self::BUCKETS {
+        for (survival, (answered, censored)) in survival.iter_mut().zip(self.answered.iter().zip(&self.censored)) {
             if at_risk > 0.0 {
-                alive *= 1.0 - (self.answered[bucket] / at_risk).min(1.0);
+                alive *= 1.0 - (answered / at_risk).min(1.0);
             }
-            at_risk -= self.answered[bucket] + self.censored[bucket];
-            survival[bucket] = alive;
+            at_risk -= answered + censored;
+            *survival = alive;
         }
         survival
     }
@@ -128,6 +195,21 @@ mod tests {
         let with = sketch(&[(10, 90)], &[(100, 10)]).survival();
         let last = with[usize::from(Sketch::bucket(Duration::from_secs(1)))];
         assert!((last - 0.1).abs() < 1e-9, "{last}");
+    }
+
+    #[test]
+    fn the_mean_is_that_of_the_answered() {
+        let mean = sketch(&[(10, 50), (1_000, 50)], &[(60_000, 100)]).mean().unwrap();
+        assert!((mean / 0.505 - 1.0).abs() < 0.05, "{mean}");
+    }
+
+    #[test]
+    fn what_is_waited_grows_with_the_limit_only_while_something_is_alive() {
+        let waited = sketch(&[(10, 90)], &[(1_000, 10)]).mean_waited();
+        let at = |ms| waited[usize::from(Sketch::bucket(Duration::from_millis(ms)))];
+        assert!((at(10) / 0.010 - 1.0).abs() < 0.1, "{}", at(10));
+        // Of a hundred calls ten are still waited for.
+        assert!((at(1_000) - at(10) - 0.1).abs() < 0.01, "{}", at(1_000));
     }
 
     #[test]

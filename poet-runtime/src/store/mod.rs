@@ -3,12 +3,23 @@
 //! The trait speaks of evidence and parameters, never of SQL, and is asynchronous because an engine across the
 //! network would be; the embedded implementations answer at once. Any implementation must pass [`conformance`].
 
+pub mod conformance;
+mod memory;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+pub use memory::MemoryStore;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteStore;
+
 use crate::clock::Wall;
 use crate::evidence::History;
 use crate::outcome::{Ending, FailureKind};
 use std::fmt;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A future of a store.
@@ -125,17 +136,57 @@ pub enum Published {
     Superseded(ParameterRow),
 }
 
+/// What kept a store from doing what it was asked, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Trouble {
+    /// Somebody else held it for longer than could be waited for; the same request may succeed later.
+    Locked,
+    /// No space is left.
+    Full,
+    /// It may not be written, or its folder may not.
+    ReadOnly,
+    /// What is stored cannot be read.
+    Corrupt,
+    /// There is nothing there.
+    Missing,
+    /// It belongs to another program.
+    Foreign,
+    /// A newer version of this program wrote it.
+    Newer,
+    /// The request itself cannot be stored.
+    Refused,
+    /// Anything else; the source says what.
+    Other,
+}
+
 /// Why a store could not do what it was asked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct StoreError {
     attempted: String,
-    source: Box<dyn std::error::Error + Send + Sync>,
+    trouble: Trouble,
+    source: Arc<dyn std::error::Error + Send + Sync>,
 }
 
 impl StoreError {
     /// An error with what was attempted, as in "opening outcome store at /var/lib/poet.db".
     pub fn new(attempted: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { attempted: attempted.into(), source: source.into() }
+        Self::of(Trouble::Other, attempted, source)
+    }
+
+    /// The same, where it is known what the trouble is.
+    pub fn of(
+        trouble: Trouble,
+        attempted: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self { attempted: attempted.into(), trouble, source: Arc::from(source.into()) }
+    }
+
+    /// What kept the store from it.
+    #[must_use]
+    pub fn trouble(&self) -> Trouble {
+        self.trouble
     }
 }
 
@@ -158,6 +209,11 @@ pub trait Store: Send + fmt::Debug {
     /// What and where it is, for logs and reports.
     fn describe(&self) -> String;
 
+    /// Where a damaged store was moved, if that had to be done since this one was opened.
+    fn set_aside(&self) -> Option<PathBuf> {
+        None
+    }
+
     /// Adds a batch, all or nothing. Counts are added to what any process has stored.
     fn append<'a>(&'a mut self, batch: &'a Batch) -> BoxFuture<'a, Result<(), StoreError>>;
 
@@ -172,7 +228,8 @@ pub trait Store: Send + fmt::Debug {
     fn parameters(&mut self) -> BoxFuture<'_, Result<Vec<ParameterRow>, StoreError>>;
 
     /// Moves a parameter and stores the move, durably, if its present revision is still `expected`
-    /// (`None`: it has none yet). `new.revision` is ignored and assigned.
+    /// (`None`: it has none yet). `new.revision` is ignored and assigned: above any revision of this store and above
+    /// `expected`, so that a store which was replaced by an empty one takes the move and never counts backwards.
     fn publish<'a>(
         &'a mut self,
         change: &'a ParameterChange,
@@ -191,6 +248,9 @@ pub trait Store: Send + fmt::Debug {
         target: Option<&'a TargetKey>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<OutcomeRow>, StoreError>>;
+
+    /// The sum of [`Batch::folded`] over the life of the store.
+    fn folded(&mut self) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// Deletes outcomes that ended before `outcomes` and counts of hours before `evidence_hour`, in slices. Returns
     /// how many rows went.

@@ -1,0 +1,100 @@
+//! Rows in, rows out: what a value of ours is in a column, and back.
+//!
+//! A row with a name that this version does not know was written by a newer one with the same tables; it is skipped
+//! (`None`), because reading the rest is worth more than refusing all.
+
+use crate::clock::Wall;
+use crate::outcome::{Ending, FailureKind};
+use crate::store::{OutcomeRow, ParameterKey, ParameterRow, TargetKey, Trouble};
+use rusqlite::{ErrorCode, Row};
+use std::time::Duration;
+
+/// The columns [`outcome`] reads, of `outcomes o` with its targets, functions and runs.
+pub(super) const OUTCOME: &str = "t.service, t.operation, f.name, r.run, o.execution, o.ended, o.ending, o.class, \
+     o.attempts, o.elapsed, o.timeout, o.retries, o.revision";
+
+/// The columns [`parameter`] reads, of `parameters p` or `parameter_changes p` with its target.
+pub(super) const PARAMETER: &str = "t.service, t.operation, p.name, p.after, p.value, p.applied, p.sample, p.low, \
+     p.high, p.confidence, p.reason, p.evidence, p.changed, p.revision";
+
+/// An outcome from the columns of [`OUTCOME`].
+pub(super) fn outcome(row: &Row<'_>) -> rusqlite::Result<Option<OutcomeRow>> {
+    let Some(ending) = Ending::from_name(row.get_ref(6)?.as_str()?) else {
+        return Ok(None);
+    };
+    Ok(Some(OutcomeRow {
+        target: target(row)?,
+        function: row.get(2)?,
+        run: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
+        execution: row.get::<_, i64>(4)?.cast_unsigned(),
+        ended: Wall::from_millis(row.get(5)?),
+        ending,
+        class: row.get(7)?,
+        attempts: row.get(8)?,
+        elapsed: duration(row.get(9)?),
+        timeout: duration(row.get(10)?),
+        retries: row.get(11)?,
+        revision: row.get::<_, i64>(12)?.cast_unsigned(),
+    }))
+}
+
+/// A parameter from the columns of [`PARAMETER`].
+pub(super) fn parameter(row: &Row<'_>) -> rusqlite::Result<Option<ParameterRow>> {
+    let after = match row.get_ref(3)?.as_str()? {
+        "" => None,
+        name => match FailureKind::from_name(name) {
+            Some(kind) => Some(kind),
+            None => return Ok(None),
+        },
+    };
+    Ok(Some(ParameterRow {
+        key: ParameterKey { target: target(row)?, name: row.get(2)?, after },
+        value: row.get(4)?,
+        applied: row.get(5)?,
+        sample: row.get::<_, i64>(6)?.cast_unsigned(),
+        interval: (row.get(7)?, row.get(8)?),
+        confidence: row.get(9)?,
+        reason: row.get(10)?,
+        evidence: row.get(11)?,
+        changed: Wall::from_millis(row.get(12)?),
+        revision: row.get::<_, i64>(13)?.cast_unsigned(),
+    }))
+}
+
+fn target(row: &Row<'_>) -> rusqlite::Result<TargetKey> {
+    Ok(TargetKey { service: row.get(0)?, operation: row.get(1)? })
+}
+
+/// The column of a parameter's kind of failure.
+pub(super) fn after(kind: Option<FailureKind>) -> &'static str {
+    kind.map_or("", FailureKind::as_str)
+}
+
+/// The column of a duration: microseconds.
+pub(super) fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn duration(micros: i64) -> Duration {
+    Duration::from_micros(micros.max(0).cast_unsigned())
+}
+
+/// The column of a count.
+pub(super) fn count(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// What an error of SQLite means to whoever asked.
+pub(super) fn trouble(error: &rusqlite::Error) -> Trouble {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
+            Trouble::Locked
+        }
+        Some(ErrorCode::DiskFull) => Trouble::Full,
+        // A WAL database that exists cannot be opened where its log may not be created.
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => Trouble::ReadOnly,
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Trouble::Corrupt,
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig) => Trouble::Refused,
+        _ => Trouble::Other,
+    }
+}
