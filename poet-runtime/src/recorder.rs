@@ -1,0 +1,384 @@
+//! Takes what the pipeline saw, without ever making a call wait, and hands it to the one writer of the store.
+//!
+//! A record is pushed into a bounded ring; that is all a call pays. The writer sleeps until the first record after a
+//! pause, gathers for half the flush interval, and writes everything in one transaction, so that a killed process
+//! loses no more than the last interval. When the ring is full, records are folded into counts: the evidence stays
+//! exact and only their rows are missing. When the store fails, everything goes on in memory, within bounds.
+//!
+//! In virtual time nothing may happen behind its back: there is no thread, and whoever records does the writer's work.
+
+mod block_on;
+mod learning;
+mod packed;
+mod writer;
+
+#[cfg(test)]
+#[cfg(all(feature = "sqlite", unix))]
+mod crash;
+#[cfg(test)]
+mod tests;
+
+use crate::clock::{Clock, Wall};
+use crate::evidence::History;
+use crate::outcome::{Record, TargetId};
+use crate::store::{ParameterChange, ParameterRow, Store, StoreError, TargetKey};
+use crossbeam_queue::ArrayQueue;
+use packed::Packed;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::mem;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, mpsc};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use writer::Writer;
+
+/// What the recorder needs to know about targets, and whom it tells what was learned.
+pub(crate) trait Directory: Send + Sync {
+    /// The names of a target.
+    fn target(&self, id: TargetId) -> Option<TargetKey>;
+
+    /// The moves that the evidence about a target supports by now. Called by the writer when there are at least
+    /// [`RecorderSettings::learn_every`] new attempts, or any and [`RecorderSettings::learn_interval`] has passed.
+    fn learn(&self, id: TargetId, history: &History, now: Wall) -> Vec<ParameterChange>;
+
+    /// A value is now in force: read at the start, or published by this or another process.
+    fn apply(&self, row: &ParameterRow);
+}
+
+/// The bounds and intervals of a recorder.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecorderSettings {
+    /// Records that may wait for the writer.
+    pub(crate) queue: usize,
+    /// The most that a killed process loses; half of it is spent gathering, the rest is left for writing.
+    pub(crate) flush_interval: Duration,
+    /// New attempts after which a target is learned from again.
+    pub(crate) learn_every: u64,
+    /// The time after which it is learned from again with any new attempt.
+    pub(crate) learn_interval: Duration,
+    /// How often what other processes stored is read.
+    pub(crate) refresh_interval: Duration,
+    /// How often what is too old is deleted.
+    pub(crate) prune_interval: Duration,
+    /// How long outcomes are kept.
+    pub(crate) retention: Duration,
+    /// How long counts are kept.
+    pub(crate) evidence_retention: Duration,
+    /// How long a start waits for learned values before it goes on with defaults.
+    pub(crate) start_timeout: Duration,
+}
+
+impl Default for RecorderSettings {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(86_400);
+        Self {
+            // One mebibyte: a ring that stays in the cache is half the price of a push.
+            queue: 16_384,
+            flush_interval: Duration::from_millis(200),
+            learn_every: 20,
+            learn_interval: Duration::from_secs(60),
+            refresh_interval: Duration::from_secs(60),
+            prune_interval: Duration::from_secs(3_600),
+            retention: 30 * DAY,
+            evidence_retention: 90 * DAY,
+            start_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+/// How the recorder is doing.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct RecorderHealth {
+    /// Records that are in the counts but have no row, since the start.
+    pub folded: u64,
+    /// Requests to the store that failed, since the start.
+    pub failed: u64,
+    /// Whether the last request failed.
+    pub failing: bool,
+    /// What the last failure was, even if the store works again.
+    pub error: Option<String>,
+    /// Where a damaged store was moved.
+    pub set_aside: Option<PathBuf>,
+    /// Records that wait for the writer.
+    pub queued: usize,
+    /// Outcomes that wait for the store.
+    pub unsent: usize,
+}
+
+type Answer = Result<(), StoreError>;
+
+/// The pipeline's end of the recorder.
+pub(crate) struct Recorder {
+    shared: Arc<Shared>,
+    /// In virtual time, the writer that has no thread.
+    inline: Option<Mutex<Writer>>,
+    run: Arc<str>,
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").field("run", &self.run).field("health", &self.health()).finish_non_exhaustive()
+    }
+}
+
+/// What both ends see.
+struct Shared {
+    ring: ArrayQueue<Packed>,
+    /// What the times in the ring count from.
+    epoch: Instant,
+    /// The writer wants to be woken by the next record. Always so in virtual time, where waking means working.
+    asleep: AtomicBool,
+    /// Somebody waits for an answer.
+    urgent: AtomicBool,
+    /// Something was folded since the writer last looked.
+    overflowed: AtomicBool,
+    overflow: Mutex<Overflow>,
+    requests: Mutex<Requests>,
+    health: Mutex<RecorderHealth>,
+    writer: OnceLock<Thread>,
+    clock: Clock,
+}
+
+/// What came when the ring was full.
+#[derive(Default)]
+struct Overflow {
+    counts: BTreeMap<TargetId, History>,
+    records: u64,
+}
+
+#[derive(Default)]
+struct Requests {
+    waiting: Vec<Box<dyn FnOnce(Answer) + Send>>,
+    stop: bool,
+    /// Nobody will answer any more.
+    stopped: bool,
+}
+
+impl Recorder {
+    /// Starts the writer and waits, for at most [`RecorderSettings::start_timeout`], until the values that were
+    /// learned before are applied, so that the first call of a new process uses them.
+    pub(crate) fn start(
+        store: Box<dyn Store>,
+        clock: Clock,
+        settings: RecorderSettings,
+        directory: Arc<dyn Directory>,
+    ) -> Self {
+        let inline = clock.is_virtual();
+        let shared = Arc::new(Shared {
+            ring: ArrayQueue::new(settings.queue.max(1)),
+            epoch: clock.now(),
+            asleep: AtomicBool::new(inline),
+            urgent: AtomicBool::new(false),
+            overflowed: AtomicBool::new(false),
+            overflow: Mutex::default(),
+            requests: Mutex::default(),
+            health: Mutex::default(),
+            writer: OnceLock::new(),
+            clock,
+        });
+        let mut writer = Writer::new(shared.clone(), store, settings, directory);
+        let run = writer.run();
+        if inline {
+            writer.load();
+            return Self { shared, inline: Some(Mutex::new(writer)), run };
+        }
+        let (loaded, wait) = mpsc::sync_channel(1);
+        let spawned = thread::Builder::new().name("poet-recorder".to_owned()).spawn(move || {
+            writer.load();
+            let _ = loaded.send(());
+            writer.work();
+        });
+        match spawned {
+            Ok(thread) => {
+                let _ = shared.writer.set(thread.thread().clone());
+                let _ = wait.recv_timeout(settings.start_timeout);
+            }
+            Err(error) => shared.stop(&format!("starting the recorder's thread: {error}")),
+        }
+        Self { shared, inline: None, run }
+    }
+
+    /// The name of this process in the stored outcomes.
+    pub(crate) fn run(&self) -> Arc<str> {
+        self.run.clone()
+    }
+
+    /// Takes a record. Never waits; allocates only where the queue is full and the record is folded into counts.
+    #[inline]
+    pub(crate) fn record(&self, record: Record) {
+        if self.shared.ring.push(Packed::pack(&record, self.shared.epoch)).is_err() {
+            self.shared.fold(&record);
+        }
+        // The push and this load, the writer's store and its look into the ring are all sequentially consistent: one
+        // of the two sees the other, so no record is slept over. On x86 the load costs what a relaxed one does.
+        if self.shared.asleep.load(Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    #[cold]
+    fn wake(&self) {
+        let Some(writer) = &self.inline else {
+            if self.shared.asleep.swap(false, Ordering::SeqCst) {
+                self.shared.unpark();
+            }
+            return;
+        };
+        match writer.try_lock() {
+            Ok(mut writer) => writer.step(),
+            Err(TryLockError::Poisoned(writer)) => writer.into_inner().step(),
+            // Recorded while learning, or on another thread: the next record drains it.
+            Err(TryLockError::WouldBlock) => {}
+        }
+    }
+
+    /// Returns when everything recorded before is in the store.
+    ///
+    /// # Errors
+    ///
+    /// If the store could not take it; it is kept, and tried again.
+    pub(crate) async fn flush(&self) -> Result<(), StoreError> {
+        let (answer, wait) = oneshot::channel();
+        self.request(false, move |result| drop(answer.send(result)));
+        match wait.await {
+            Ok(result) => result,
+            Err(_) => Err(stopped()),
+        }
+    }
+
+    /// Brings everything recorded before to the store, closes it, and stops; what is recorded afterwards is counted
+    /// and lost. The limit is real time, whatever tokio's clock does.
+    ///
+    /// # Errors
+    ///
+    /// How many records are not in the store, and why.
+    pub(crate) async fn shutdown(&self, timeout: Duration) -> Result<(), StoreError> {
+        let (answer, wait) = mpsc::sync_channel::<Answer>(1);
+        self.request(true, move |result| drop(answer.send(result)));
+        let (done, waited) = oneshot::channel();
+        let bounded = move || drop(done.send(wait.recv_timeout(timeout)));
+        if let Err(error) = thread::Builder::new().name("poet-shutdown".to_owned()).spawn(bounded) {
+            tracing::warn!(%error, "shutting down without waiting");
+        }
+        match waited.await {
+            Ok(Ok(result)) => result.map_err(|error| self.left(error)),
+            Ok(Err(mpsc::RecvTimeoutError::Timeout)) => {
+                let late = StoreError::new("stopping the recorder", format!("not done within {timeout:?}"));
+                Err(self.left(late))
+            }
+            Ok(Err(mpsc::RecvTimeoutError::Disconnected)) | Err(_) => Err(self.left(stopped())),
+        }
+    }
+
+    /// How the recorder is doing.
+    pub(crate) fn health(&self) -> RecorderHealth {
+        let mut health = lock(&self.shared.health).clone();
+        health.queued = self.shared.ring.len();
+        health.folded += lock(&self.shared.overflow).records;
+        health
+    }
+
+    fn left(&self, error: StoreError) -> StoreError {
+        let health = self.health();
+        let left = health.queued + health.unsent;
+        StoreError::of(error.trouble(), format!("shutting down with {left} records not stored"), error)
+    }
+
+    /// Asks the writer to write everything now and to answer.
+    fn request(&self, stop: bool, answer: impl FnOnce(Answer) + Send + 'static) {
+        {
+            let mut requests = lock(&self.shared.requests);
+            if requests.stopped {
+                // Dropping the answer says so.
+                return;
+            }
+            requests.stop |= stop;
+            requests.waiting.push(Box::new(answer));
+        }
+        match &self.inline {
+            Some(writer) => {
+                writer.lock().unwrap_or_else(PoisonError::into_inner).answer();
+            }
+            None => {
+                self.shared.urgent.store(true, Ordering::SeqCst);
+                self.shared.unpark();
+            }
+        }
+    }
+}
+
+impl Drop for Recorder {
+    /// Tells the writer to write what there is and to end; does not wait for its thread.
+    fn drop(&mut self) {
+        lock(&self.shared.requests).stop = true;
+        if let Some(writer) = &mut self.inline {
+            writer.get_mut().unwrap_or_else(PoisonError::into_inner).answer();
+        }
+        self.shared.urgent.store(true, Ordering::SeqCst);
+        self.shared.unpark();
+    }
+}
+
+impl Shared {
+    #[cold]
+    fn fold(&self, record: &Record) {
+        let hour = self.clock.anchor().wall(record.ended).hour();
+        let stopped = lock(&self.requests).stopped;
+        let mut overflow = lock(&self.overflow);
+        overflow.records += 1;
+        // With nobody to take them away the counts would grow for ever.
+        if !stopped {
+            overflow.counts.entry(record.target).or_default().observe(hour, record);
+        }
+        self.overflowed.store(true, Ordering::SeqCst);
+    }
+
+    fn take_overflow(&self) -> Overflow {
+        if self.overflowed.swap(false, Ordering::SeqCst) {
+            mem::take(&mut *lock(&self.overflow))
+        } else {
+            Overflow::default()
+        }
+    }
+
+    fn unpark(&self) {
+        if let Some(writer) = self.writer.get() {
+            writer.unpark();
+        }
+    }
+
+    /// Whether the writer has nothing to do.
+    fn is_idle(&self) -> bool {
+        self.ring.is_empty() && !self.urgent.load(Ordering::SeqCst) && !self.overflowed.load(Ordering::SeqCst)
+    }
+
+    /// From here on nobody drains the ring or answers.
+    fn stop(&self, why: &str) {
+        let waiting = {
+            let mut requests = lock(&self.requests);
+            requests.stopped = true;
+            self.asleep.store(false, Ordering::SeqCst);
+            mem::take(&mut requests.waiting)
+        };
+        drop(waiting);
+        if !why.is_empty() {
+            tracing::error!(why, "the recorder stopped; nothing is stored or learned any more");
+            let mut health = lock(&self.health);
+            health.failing = true;
+            health.error = Some(why.to_owned());
+        }
+    }
+}
+
+fn stopped() -> StoreError {
+    StoreError::new("flushing the recorder", "it has stopped")
+}
+
+/// Nothing panics while it holds one of our locks and leaves half a change behind.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

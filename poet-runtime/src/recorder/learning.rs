@@ -1,0 +1,191 @@
+//! What the writer knows of every target, and how it comes to learn from it.
+//!
+//! The history of a target is read from the store once, then added to as records come, and read again for the last
+//! hours from time to time, because other processes add to the same store. A move is on disk before it is in force.
+
+use super::block_on::block_on;
+use super::lock;
+use super::writer::Writer;
+use crate::clock::Wall;
+use crate::evidence::{History, Key};
+use crate::outcome::TargetId;
+use crate::store::{ParameterChange, ParameterRow, Published, StoreError, TargetKey};
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+/// A service and operation, and what is known of it.
+pub(super) struct Target {
+    pub(super) key: TargetKey,
+    /// All counts, of every process as far as they were read.
+    history: History,
+    /// Those of them that the store has not taken yet.
+    pub(super) unsent: History,
+    /// Whether `history` holds what the store had before.
+    is_loaded: bool,
+    /// New attempts since it was last learned from.
+    fresh: u64,
+    learned: Instant,
+    read_until: i64,
+}
+
+impl Writer {
+    /// Asks the directory about every target with enough news.
+    pub(super) fn learn(&mut self) {
+        let mut touched = mem::take(&mut self.touched);
+        touched.sort_unstable();
+        touched.dedup();
+        let now = self.shared.clock.now();
+        for id in touched {
+            let Some(target) = self.targets.get(&id) else { continue };
+            let waited = now.saturating_duration_since(target.learned) >= self.settings.learn_interval;
+            if target.fresh < self.settings.learn_every && !(waited && target.fresh > 0) {
+                continue;
+            }
+            if !target.is_loaded && !self.is_resting() {
+                let _ = self.read_evidence(id);
+            }
+            if let Some(target) = self.targets.get_mut(&id) {
+                target.fresh = 0;
+                target.learned = now;
+            }
+            self.learn_from(id);
+        }
+    }
+
+    fn learn_from(&mut self, id: TargetId) {
+        let Some(target) = self.targets.get(&id) else { return };
+        let wall = self.wall();
+        let directory = &self.directory;
+        let learned = catch_unwind(AssertUnwindSafe(|| directory.learn(id, &target.history, wall)));
+        let Ok(moves) = learned else {
+            tracing::error!(service = target.key.service, operation = target.key.operation, "learning panicked");
+            let mut health = lock(&self.shared.health);
+            health.failed += 1;
+            health.error = Some(format!("learning about {} panicked", target.key.service));
+            return;
+        };
+        for change in moves {
+            // A move that is not on disk is not in force; the next evidence proposes it again.
+            let _ = self.publish(&change);
+        }
+    }
+
+    fn publish(&mut self, change: &ParameterChange) -> Result<(), StoreError> {
+        let expected = self.applied.get(&change.new.key).copied();
+        let published = block_on(self.store.publish(change, expected));
+        let (Published::Moved(row) | Published::Superseded(row)) = self.noted(published)?;
+        self.apply(&row);
+        Ok(())
+    }
+
+    fn apply(&mut self, row: &ParameterRow) {
+        self.applied.insert(row.key.clone(), row.revision);
+        let directory = &self.directory;
+        if catch_unwind(AssertUnwindSafe(|| directory.apply(row))).is_err() {
+            tracing::error!(parameter = row.key.name, "applying a learned value panicked");
+        }
+    }
+
+    /// Reads what others stored, and deletes what is too old, when it is time.
+    pub(super) fn keep_house(&mut self) {
+        let now = self.shared.clock.now();
+        if now >= self.next_refresh {
+            self.next_refresh = now + self.settings.refresh_interval;
+            if !self.is_resting() {
+                let _ = self.refresh();
+            }
+            self.touched.extend(self.targets.iter().filter(|(_, target)| target.fresh > 0).map(|(id, _)| *id));
+            self.learn();
+        }
+        if now >= self.next_prune && !self.is_resting() {
+            self.next_prune = now + self.settings.prune_interval;
+            let evidence = self.oldest_hour();
+            let outcomes = self.wall().before(self.settings.retention);
+            for target in self.targets.values_mut() {
+                target.history.forget_before(evidence);
+                target.unsent.forget_before(evidence);
+            }
+            let pruned = block_on(self.store.prune(outcomes, evidence));
+            let _ = self.noted(pruned);
+        }
+    }
+
+    fn refresh(&mut self) -> Result<(), StoreError> {
+        self.read_parameters()?;
+        let ids: Vec<_> = self.targets.keys().copied().collect();
+        ids.into_iter().try_for_each(|id| self.read_evidence(id))
+    }
+
+    pub(super) fn read_parameters(&mut self) -> Result<(), StoreError> {
+        let rows = block_on(self.store.parameters());
+        for row in self.noted(rows)? {
+            if self.applied.get(&row.key) != Some(&row.revision) {
+                self.apply(&row);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the counts of a target: all of them the first time, then those of the hours that may have changed.
+    fn read_evidence(&mut self, id: TargetId) -> Result<(), StoreError> {
+        let (oldest, this_hour) = (self.oldest_hour(), self.wall().hour());
+        let Some(target) = self.targets.get_mut(&id) else { return Ok(()) };
+        // A process may be late with an hour that has just ended.
+        let since = if target.is_loaded { (target.read_until - 1).max(oldest) } else { oldest };
+        let stored = block_on(self.store.evidence(&target.key, since));
+        let stored = self.noted(stored)?;
+        if let Some(target) = self.targets.get_mut(&id) {
+            target.replace_since(since, &stored);
+            target.read_until = this_hour;
+        }
+        Ok(())
+    }
+
+    fn wall(&self) -> Wall {
+        self.shared.clock.anchor().wall(self.shared.clock.now())
+    }
+
+    fn oldest_hour(&self) -> i64 {
+        self.wall().before(self.settings.evidence_retention).hour()
+    }
+}
+
+impl Target {
+    pub(super) fn new(key: TargetKey, now: Instant) -> Self {
+        Self {
+            key,
+            history: History::default(),
+            unsent: History::default(),
+            is_loaded: false,
+            fresh: 0,
+            learned: now,
+            read_until: 0,
+        }
+    }
+
+    pub(super) fn add(&mut self, counts: &History) {
+        self.history.merge(counts);
+        self.unsent.merge(counts);
+        self.fresh += counts.attempts();
+    }
+
+    /// Takes the store's word for an hour and all after it, and adds what it does not know yet. What other processes
+    /// added is news.
+    fn replace_since(&mut self, hour: i64, stored: &History) {
+        let attempts = |history: &History| {
+            let since = history.cells().rev().take_while(|(at, ..)| *at >= hour);
+            since.filter(|(_, key, _)| matches!(key, Key::Attempt(_))).map(|(_, _, n)| n).sum::<u64>()
+        };
+        let before = attempts(&self.history);
+        self.history.forget_from(hour);
+        self.history.merge(stored);
+        for (at, key, n) in self.unsent.cells().filter(|(at, ..)| *at >= hour) {
+            self.history.add(at, key, n);
+        }
+        if self.is_loaded {
+            self.fresh += attempts(&self.history).saturating_sub(before);
+        }
+        self.is_loaded = true;
+    }
+}

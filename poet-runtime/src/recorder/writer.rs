@@ -1,0 +1,353 @@
+//! The one that drains the ring and writes to the store.
+//!
+//! What the store has not taken is kept, outcomes up to [`MAX_UNSENT`] and counts as sums, until it has. Learning from
+//! what came in is the other half of the same thread, in [`learning`](super::learning).
+
+use super::block_on::block_on;
+use super::learning::Target;
+use super::{Answer, Directory, RecorderSettings, Shared, lock};
+use crate::clock::Wall;
+use crate::outcome::{Class, Record, TargetId};
+use crate::store::{Batch, MemoryStore, OutcomeRow, ParameterKey, Store, StoreError};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The most outcomes of one transaction.
+const PER_TRANSACTION: usize = 10_000;
+
+/// The most outcomes kept for a store that does not take them; beyond it the oldest are folded.
+const MAX_UNSENT: usize = 8 * PER_TRANSACTION;
+
+/// The most calls under way whose last attempt is remembered; it only completes the rows of calls that end later.
+const MAX_UNDER_WAY: usize = 16_384;
+
+/// How often the writer looks at the ring while it gathers.
+const GLANCE: Duration = Duration::from_millis(10);
+
+/// The wait before a store that failed is asked again, doubled for each failure up to the second value.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+
+/// In virtual time: how long outcomes wait for the store, and how many may. A simulated month would otherwise be
+/// spent in transactions; learning does not wait for it.
+const VIRTUAL_WRITE: (Duration, usize) = (Duration::from_secs(60), 512);
+
+/// In virtual time: records that are drained at once at the latest.
+const VIRTUAL_DRAIN: usize = 64;
+
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) store: Box<dyn Store>,
+    pub(super) settings: RecorderSettings,
+    pub(super) directory: Arc<dyn Directory>,
+    run: Arc<str>,
+    pub(super) targets: BTreeMap<TargetId, Target>,
+    /// Targets with news since learning was last considered.
+    pub(super) touched: Vec<TargetId>,
+    under_way: HashMap<(TargetId, u64), Class>,
+    unsent: VecDeque<OutcomeRow>,
+    unsent_folded: u64,
+    /// The revision of every value in force.
+    pub(super) applied: HashMap<ParameterKey, u64>,
+    failures: u32,
+    retry_at: Instant,
+    pub(super) next_refresh: Instant,
+    pub(super) next_prune: Instant,
+    next_step: Instant,
+    next_write: Instant,
+}
+
+impl Writer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        store: Box<dyn Store>,
+        settings: RecorderSettings,
+        directory: Arc<dyn Directory>,
+    ) -> Self {
+        let now = shared.clock.now();
+        let millis = u64::try_from(shared.clock.anchor().wall.millis()).unwrap_or(0);
+        let run = if shared.clock.is_virtual() {
+            // The same simulation has the same name every time.
+            uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid()
+        } else {
+            let nanos = (millis % 1_000 * 1_000_000) as u32;
+            uuid::Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, millis / 1_000, nanos))
+        };
+        Self {
+            shared,
+            store,
+            settings,
+            directory,
+            run: run.to_string().into(),
+            targets: BTreeMap::new(),
+            touched: Vec::new(),
+            under_way: HashMap::new(),
+            unsent: VecDeque::new(),
+            unsent_folded: 0,
+            applied: HashMap::new(),
+            failures: 0,
+            retry_at: now,
+            next_refresh: now + settings.refresh_interval,
+            next_prune: now,
+            next_step: now,
+            next_write: now + VIRTUAL_WRITE.0,
+        }
+    }
+
+    pub(super) fn run(&self) -> Arc<str> {
+        self.run.clone()
+    }
+
+    /// Applies what was learned before. A store that cannot say so means defaults.
+    pub(super) fn load(&mut self) {
+        let _ = self.read_parameters();
+    }
+
+    /// The life of the thread.
+    pub(super) fn work(mut self) {
+        let shared = self.shared.clone();
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            loop {
+                self.sleep();
+                self.gather();
+                if self.answer() {
+                    break;
+                }
+            }
+        }));
+        // Closed before anybody is told that nothing happens any more.
+        drop(self);
+        shared.stop(if ended.is_ok() { "" } else { "the recorder's thread panicked" });
+    }
+
+    /// Until there is a record, somebody asks, or something is due.
+    fn sleep(&self) {
+        if !self.shared.is_idle() {
+            return;
+        }
+        self.shared.asleep.store(true, Ordering::SeqCst);
+        if self.shared.is_idle() {
+            thread::park_timeout(self.due().saturating_duration_since(self.shared.clock.now()));
+        }
+        self.shared.asleep.store(false, Ordering::SeqCst);
+    }
+
+    /// When there will be something to do although nothing comes in.
+    pub(super) fn due(&self) -> Instant {
+        // A store that rests is not pruned either.
+        let prune = if self.failures > 0 { self.next_prune.max(self.retry_at) } else { self.next_prune };
+        let retry = self.has_unsent().then_some(self.retry_at);
+        self.next_refresh.min(prune).min(retry.unwrap_or(prune))
+    }
+
+    /// Lets records come in for half the flush interval, unless somebody waits or the ring is half full.
+    fn gather(&self) {
+        let until = Instant::now() + self.settings.flush_interval / 2;
+        let half = self.shared.ring.capacity() / 2;
+        while !self.shared.ring.is_empty()
+            && self.shared.ring.len() < half
+            && !self.shared.urgent.load(Ordering::SeqCst)
+        {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            thread::park_timeout(left.min(GLANCE));
+        }
+    }
+
+    /// Does what there is to do, then answers whoever asked before. Returns whether the writer shall stop.
+    pub(super) fn answer(&mut self) -> bool {
+        self.shared.urgent.store(false, Ordering::SeqCst);
+        let (waiting, stop) = {
+            let mut requests = lock(&self.shared.requests);
+            (mem::take(&mut requests.waiting), requests.stop)
+        };
+        let answer = self.cycle(stop || !waiting.is_empty());
+        if stop {
+            // Who asks from here on is told that nobody answers; who asked is told when the file is closed.
+            self.shared.stop("");
+            self.store = Box::new(MemoryStore::new());
+        }
+        for tell in waiting {
+            tell(answer.clone());
+        }
+        stop
+    }
+
+    /// In virtual time: what a record may set off.
+    pub(super) fn step(&mut self) {
+        let now = self.shared.clock.now();
+        if self.shared.ring.len() < VIRTUAL_DRAIN && now < self.next_step {
+            return;
+        }
+        self.next_step = now + self.settings.flush_interval / 2;
+        self.drain();
+        if now >= self.next_write || self.unsent.len() >= VIRTUAL_WRITE.1 {
+            self.next_write = now + VIRTUAL_WRITE.0;
+            let _ = self.write(false);
+        }
+        self.learn();
+        self.keep_house();
+    }
+
+    fn cycle(&mut self, force: bool) -> Answer {
+        self.drain();
+        let written = self.write(force);
+        self.learn();
+        self.keep_house();
+        written
+    }
+
+    /// Takes everything that is in the ring now; what comes meanwhile waits for the next turn.
+    fn drain(&mut self) {
+        let anchor = self.shared.clock.anchor();
+        let mut seen = self.shared.take_overflow();
+        for _ in 0..self.shared.ring.len() {
+            let Some(record) = self.shared.ring.pop() else { break };
+            let record = record.unpack(self.shared.epoch);
+            let ended = anchor.wall(record.ended);
+            seen.counts.entry(record.target).or_default().observe(ended.hour(), &record);
+            self.absorb(&record, ended);
+        }
+        for (id, counts) in seen.counts {
+            if let Some(target) = self.target(id) {
+                target.add(&counts);
+                self.touched.push(id);
+            }
+        }
+        self.fold(seen.records);
+        let surplus = self.unsent.len().saturating_sub(MAX_UNSENT);
+        self.unsent.drain(..surplus);
+        self.fold(surplus as u64);
+        lock(&self.shared.health).unsent = self.unsent.len();
+    }
+
+    fn fold(&mut self, records: u64) {
+        if records > 0 {
+            self.unsent_folded += records;
+            lock(&self.shared.health).folded += records;
+        }
+    }
+
+    /// Remembers the attempt of a call under way; makes the row of one that ended.
+    fn absorb(&mut self, record: &Record, ended: Wall) {
+        let call = (record.target, record.execution);
+        match (&record.call, &record.attempt) {
+            (None, Some(attempt)) => {
+                if self.under_way.len() >= MAX_UNDER_WAY {
+                    self.under_way.clear();
+                }
+                self.under_way.insert(call, attempt.class);
+            }
+            (Some(finished), attempt) => {
+                let before = if finished.attempts > 0 { self.under_way.remove(&call) } else { None };
+                let class = attempt.map(|attempt| attempt.class).or(before);
+                let Some(target) = self.target(record.target).map(|target| target.key.clone()) else {
+                    return self.fold(1);
+                };
+                self.unsent.push_back(OutcomeRow {
+                    target,
+                    function: record.function.map(|at| format!("{}::{}", at.module, at.function)),
+                    run: self.run.to_string(),
+                    execution: record.execution,
+                    ended,
+                    ending: finished.ending,
+                    class: class.map(|class| class.as_str().to_owned()),
+                    attempts: finished.attempts,
+                    elapsed: finished.elapsed,
+                    timeout: finished.timeout,
+                    retries: finished.retries,
+                    revision: finished.revision,
+                });
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn target(&mut self, id: TargetId) -> Option<&mut Target> {
+        match self.targets.entry(id) {
+            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Vacant(new) => Some(new.insert(Target::new(self.directory.target(id)?, self.shared.clock.now()))),
+        }
+    }
+
+    fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty() || self.unsent_folded > 0 || self.targets.values().any(|t| !t.unsent.is_empty())
+    }
+
+    /// Whether the store failed so lately that it is left alone for now.
+    pub(super) fn is_resting(&self) -> bool {
+        self.failures > 0 && self.shared.clock.now() < self.retry_at
+    }
+
+    /// Brings everything to the store, in transactions of bounded size; the first of them takes all counts.
+    fn write(&mut self, force: bool) -> Result<(), StoreError> {
+        if self.is_resting() && !force {
+            return Ok(());
+        }
+        while self.has_unsent() {
+            let mut batch = Batch { folded: mem::take(&mut self.unsent_folded), ..Batch::default() };
+            batch.outcomes.extend(self.unsent.drain(..self.unsent.len().min(PER_TRANSACTION)));
+            let mut ids = Vec::new();
+            for (&id, target) in self.targets.iter_mut().filter(|(_, target)| !target.unsent.is_empty()) {
+                batch.evidence.push((target.key.clone(), mem::take(&mut target.unsent)));
+                ids.push(id);
+            }
+            let stored = block_on(self.store.append(&batch));
+            if let Err(error) = self.noted(stored) {
+                self.put_back(batch, &ids);
+                return Err(error);
+            }
+            lock(&self.shared.health).unsent = self.unsent.len();
+        }
+        Ok(())
+    }
+
+    fn put_back(&mut self, batch: Batch, ids: &[TargetId]) {
+        self.unsent_folded += batch.folded;
+        for row in batch.outcomes.into_iter().rev() {
+            self.unsent.push_front(row);
+        }
+        for (id, (_, counts)) in ids.iter().zip(batch.evidence) {
+            if let Some(target) = self.targets.get_mut(id) {
+                target.unsent.merge(&counts);
+            }
+        }
+    }
+
+    /// Counts a failure, and says once that the store began to fail and once that it works again.
+    pub(super) fn noted<T>(&mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut health = lock(&self.shared.health);
+        match &result {
+            // A full disk can still be read: only having nothing left to write shows that it works.
+            Ok(_) if self.failures > 0 && !self.has_unsent() => {
+                self.failures = 0;
+                health.failing = false;
+                tracing::info!(store = self.store.describe(), "outcome store works again");
+            }
+            Ok(_) => {}
+            Err(error) => {
+                if self.failures == 0 {
+                    let store = self.store.describe();
+                    tracing::warn!(store, %error, "outcome store fails; learning goes on in memory");
+                }
+                let wait = BACKOFF.0.saturating_mul(1 << self.failures.min(16)).min(BACKOFF.1);
+                self.retry_at = self.shared.clock.now() + wait;
+                self.failures = self.failures.saturating_add(1);
+                health.failed += 1;
+                health.failing = true;
+                health.error = Some(error.to_string());
+            }
+        }
+        if health.set_aside.is_none() {
+            health.set_aside = self.store.set_aside();
+        }
+        result
+    }
+}
