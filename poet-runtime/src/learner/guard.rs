@@ -1,0 +1,187 @@
+//! Decides whether an estimate becomes a move.
+//!
+//! Estimators say where a value should be and how sure they are of one step towards it; what all of them owe a person
+//! stands here once: no move of a pinned value, none on a small sample, none that is more likely than one in twenty to
+//! do harm, none past a bound, none that is too small to be worth a row, and never more than one step at a time. A
+//! wrong step is then seen in the evidence before the next.
+
+use super::Subject;
+use crate::outcome::FailureKind;
+use crate::parameter::{Parameter, Unit};
+use crate::site::Learning;
+use crate::store::{ParameterChange, ParameterKey, ParameterRow};
+
+/// The fewest observations a move rests on.
+pub(crate) const MIN_SAMPLE: u64 = 30;
+
+/// The posterior probability, at least, that the new value beats the old.
+pub(crate) const MIN_CONFIDENCE: f64 = 0.95;
+
+/// The most a duration grows in one step.
+const MOST_UP: f64 = 1.5;
+
+/// The most a duration shrinks in one step. More than it grows, because the first learned value comes down from a
+/// default chosen for the slowest of services; ten seconds to fifty milliseconds are eight steps.
+const MOST_DOWN: f64 = 2.0;
+
+/// A move of a duration by less than this share of it is noise of the sketch, whose buckets are 10 % apart.
+const HYSTERESIS: f64 = 0.05;
+
+/// One step that an estimator proposes.
+#[derive(Debug)]
+pub(crate) struct Proposal {
+    pub(crate) parameter: &'static Parameter,
+    pub(crate) after: Option<FailureKind>,
+    /// The value the step starts from, from [`Subject::before`].
+    pub(crate) old: f64,
+    /// The value after the step, from [`step`].
+    pub(crate) new: f64,
+    /// The bounds at this service, within those of the parameter.
+    pub(crate) bounds: (f64, f64),
+    /// The observations it rests on.
+    pub(crate) sample: u64,
+    /// 90 % of the belief about what was estimated.
+    pub(crate) interval: (f64, f64),
+    /// The posterior probability that `new` beats `old`.
+    pub(crate) confidence: f64,
+    pub(crate) reason: String,
+    pub(crate) evidence: serde_json::Value,
+}
+
+/// One step from `old` towards `target`, within bounds.
+pub(crate) fn step(unit: Unit, old: f64, target: f64, (low, high): (f64, f64)) -> f64 {
+    let target = target.clamp(low, high.max(low));
+    let stepped = match unit {
+        Unit::Count => target.clamp(old - 1.0, old + 1.0),
+        Unit::Seconds => target.clamp(old / MOST_DOWN, old * MOST_UP),
+    };
+    // A bound is kept at once, however far the old value was past it.
+    stepped.clamp(low, high.max(low))
+}
+
+/// The move, if the proposal deserves one.
+pub(crate) fn admit(subject: &Subject<'_>, proposal: Proposal) -> Option<ParameterChange> {
+    let Proposal { parameter, after, old, new, bounds: (low, high), sample, interval, confidence, reason, evidence } =
+        proposal;
+    let numbers = [old, new, confidence, interval.0, interval.1];
+    if subject.is_pinned(parameter, after)
+        || sample < MIN_SAMPLE
+        || numbers.iter().any(|number| !number.is_finite())
+        || confidence < MIN_CONFIDENCE
+    {
+        return None;
+    }
+    let (low, high) = (low.max(parameter.min), high.min(parameter.max));
+    if low > high {
+        return None;
+    }
+    let new = match parameter.unit {
+        Unit::Count => new.round(),
+        // The store and the reports show what is in force; a microsecond is finer than any timer.
+        Unit::Seconds => (new * 1e6).round() / 1e6,
+    }
+    .clamp(low, high);
+    let too_small = match parameter.unit {
+        Unit::Count => new == old,
+        Unit::Seconds => (new - old).abs() < HYSTERESIS * old,
+    };
+    if too_small {
+        return None;
+    }
+    Some(ParameterChange {
+        old: Some(old),
+        new: ParameterRow {
+            key: ParameterKey { target: subject.target.clone(), name: parameter.name.to_owned(), after },
+            value: new,
+            applied: subject.learning == Learning::On,
+            sample,
+            interval,
+            confidence,
+            reason,
+            evidence: evidence.to_string(),
+            changed: subject.now,
+            revision: 0,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::learner::tests::World;
+    use crate::parameter::{ATTEMPT_TIMEOUT, MAX_RETRIES};
+    use serde_json::json;
+
+    fn proposal(old: f64, new: f64) -> Proposal {
+        Proposal {
+            parameter: &ATTEMPT_TIMEOUT,
+            after: None,
+            old,
+            new,
+            bounds: (0.005, 30.0),
+            sample: 100,
+            interval: (0.1, 0.2),
+            confidence: 0.99,
+            reason: "it answers sooner".to_owned(),
+            evidence: json!({ "answered": 100 }),
+        }
+    }
+
+    fn admitted(proposal: Proposal) -> Option<ParameterChange> {
+        World::default().with_subject(|subject| admit(subject, proposal))
+    }
+
+    #[test]
+    fn a_move_carries_everything_a_person_asks_for() {
+        let change = admitted(proposal(10.0, 5.0)).unwrap();
+        assert_eq!((change.old, change.new.value), (Some(10.0), 5.0));
+        assert_eq!((change.new.sample, change.new.confidence), (100, 0.99));
+        assert!(change.new.applied);
+        assert_eq!(change.new.reason, "it answers sooner");
+        assert_eq!(change.new.evidence, r#"{"answered":100}"#);
+    }
+
+    #[test]
+    fn too_few_observations_move_nothing() {
+        assert_eq!(admitted(Proposal { sample: MIN_SAMPLE - 1, ..proposal(10.0, 5.0) }), None);
+        assert!(admitted(Proposal { sample: MIN_SAMPLE, ..proposal(10.0, 5.0) }).is_some());
+    }
+
+    #[test]
+    fn a_move_that_may_do_harm_is_not_made() {
+        assert_eq!(admitted(Proposal { confidence: 0.94, ..proposal(10.0, 5.0) }), None);
+        assert_eq!(admitted(Proposal { confidence: f64::NAN, ..proposal(10.0, 5.0) }), None);
+    }
+
+    #[test]
+    fn a_move_of_less_than_five_per_cent_is_not_worth_a_row() {
+        assert_eq!(admitted(proposal(10.0, 9.6)), None);
+        assert!(admitted(proposal(10.0, 9.4)).is_some());
+    }
+
+    #[test]
+    fn a_pinned_value_does_not_move() {
+        let mut world = World::default();
+        world.pins.push("timeout.attempt");
+        assert_eq!(world.with_subject(|subject| admit(subject, proposal(10.0, 5.0))), None);
+    }
+
+    #[test]
+    fn a_value_past_a_bound_becomes_the_bound() {
+        assert_eq!(admitted(proposal(10.0, 99.0)).unwrap().new.value, 30.0);
+    }
+
+    #[test]
+    fn a_duration_moves_by_half_up_and_by_half_down_and_a_count_by_one() {
+        assert_eq!(step(Unit::Seconds, 10.0, 100.0, (0.005, 300.0)), 15.0);
+        assert_eq!(step(Unit::Seconds, 10.0, 0.1, (0.005, 300.0)), 5.0);
+        assert_eq!(step(Unit::Seconds, 10.0, 9.0, (0.005, 300.0)), 9.0);
+        assert_eq!(step(MAX_RETRIES.unit, 3.0, 0.0, (0.0, 3.0)), 2.0);
+        assert_eq!(step(MAX_RETRIES.unit, 1.0, 3.0, (0.0, 3.0)), 2.0);
+    }
+
+    #[test]
+    fn a_bound_is_kept_at_once() {
+        assert_eq!(step(Unit::Seconds, 100.0, 100.0, (0.005, 5.0)), 5.0);
+    }
+}
