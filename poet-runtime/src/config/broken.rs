@@ -1,0 +1,239 @@
+//! One table of faults, and what is said about each: the messages are part of what users see.
+
+use super::tests::parse;
+
+#[test]
+fn every_fault_is_named_with_its_line_its_column_and_what_to_write() {
+    let mut wrong = Vec::new();
+    for (text, expected) in BROKEN {
+        let found = match parse(text) {
+            Ok(_) => "accepted".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        if found != format!("poet.toml:{expected}") {
+            wrong.push(format!("---\n{text}\n  expected poet.toml:{expected}\n  found    {found}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// One fault each: the text, and what is said about it after `poet.toml:`.
+const BROKEN: &[(&str, &str)] = &[
+    // Keys.
+    ("learnin = \"on\"", "1:1: learnin: there is no such key; did you mean `learning`?"),
+    ("colour = 1", "1:1: colour: there is no such key; expected `store`, `learning` or `services`"),
+    ("[service.crm]", "1:2: service: there is no such key; write `services.<name>`"),
+    ("preset = \"production\"", "1:1: preset: presets are not built yet; remove the key"),
+    ("[store]\npaht = \"x\"", "2:1: store.paht: there is no such key; did you mean `path`?"),
+    (
+        "[services.a]\ntimeout_ms = 5",
+        "2:1: services.a.timeout_ms: there is no such key; write `timeout` with its unit, such as \"30s\"",
+    ),
+    (
+        "[services.a]\nurl = \"http://a\"",
+        "2:1: services.a.url: there is no such key; write `endpoints = [{ url = \"…\" }]`",
+    ),
+    (
+        "[services.a]\nidempotent = true",
+        "2:1: services.a.idempotent: there is no such key; it is said of one tool: `tools.<name>.idempotent`",
+    ),
+    (
+        "[services.a.tools.t]\nidempotant = true",
+        "2:1: services.a.tools.t.idempotant: there is no such key; did you mean `idempotent`?",
+    ),
+    (
+        "[services.a]\nendpoints = [{ url = \"http://a\", wait = 1 }]",
+        "2:34: services.a.endpoints[0].wait: there is no such key; expected `weight` or `url`",
+    ),
+    // What is not built yet.
+    (
+        "[services.a.tools.t]\ncache = \"5m\"",
+        "2:1: services.a.tools.t.cache: the cache is not built yet; remove the key",
+    ),
+    ("[services.a.tools.t]\nbatch = 5", "2:1: services.a.tools.t.batch: batches are not built yet; remove the key"),
+    (
+        "[services.a]\ntransport = \"sse\"",
+        "2:13: services.a.transport: the transport \"sse\" is not built yet; write \"http\" or \"stdio\"",
+    ),
+    (
+        "[services.a]\ntransport = \"websocket\"\nendpoints = [{ url = \"http://a\" }]",
+        "2:13: services.a.transport: the transport \"websocket\" is not built yet; write \"http\" or \"stdio\"",
+    ),
+    (
+        "[services.a]\nendpoints = [{ url = \"http://a\" }, { url = \"http://b\" }]",
+        "2:36: services.a.endpoints[1]: several endpoints are not built yet; keep one",
+    ),
+    (
+        "learning = \"review\"",
+        "1:12: learning: learning = \"review\" is not built yet; \"shadow\" learns and reports without applying",
+    ),
+    // Types.
+    ("services = 5", "1:12: services: expected a table, found 5"),
+    ("[services]\ncrm = \"http://a\"", "2:7: services.crm: expected a table, found \"http://a\""),
+    ("[services.a]\nendpoints = \"http://a\"", "2:13: services.a.endpoints: expected a list, found \"http://a\""),
+    ("[services.a]\nendpoints = [\"http://a\"]", "2:14: services.a.endpoints[0]: expected a table, found \"http://a\""),
+    ("[services.a]\ndomain = 7.5", "2:10: services.a.domain: expected a string, found 7.5"),
+    ("[services.a]\ndomain = 2026-11-20", "2:10: services.a.domain: expected a string, found a date or time"),
+    (
+        "[services.a]\nendpoints = [{ url = \"http://a\" }]\ntrusted = \"yes\"",
+        "3:11: services.a.trusted: expected true or false, found \"yes\"",
+    ),
+    (
+        "[services.a]\nendpoints = [{ url = \"http://a\" }]\ntrusted = \"${SECRET}\"",
+        "3:11: services.a.trusted: expected true or false, found the value of \"${SECRET}\"",
+    ),
+    ("[services.a.tools.t]\nread_only = 1", "2:13: services.a.tools.t.read_only: expected true or false, found 1"),
+    ("[services.a.tools]\nt = []", "2:5: services.a.tools.t: expected a table, found an empty list"),
+    ("[services.a]\ncommand = \"a\"\nargs = [\"x\", 5]", "3:14: services.a.args[1]: expected a string, found a number"),
+    (
+        "[services.a]\ncommand = \"a\"\nenv = { KEY = 12345 }",
+        "3:15: services.a.env.KEY: expected a string, found a number",
+    ),
+    (
+        "[services.a]\ncommand = \"a\"\nenv = { \"A=B\" = \"1\" }",
+        "3:9: services.a.env.\"A=B\": no environment variable can have this name",
+    ),
+    ("[services.a]\ncommand = \"a\\u0000b\"", "2:11: services.a.command: contains a NUL character"),
+    // Ranges.
+    ("learning = \"of\"", "1:12: learning: expected \"on\", \"shadow\" or \"off\", found \"of\""),
+    (
+        "[services.a]\ntransport = \"grpc\"",
+        "2:13: services.a.transport: expected \"http\" or \"stdio\", found \"grpc\"",
+    ),
+    ("[services.a]\ndomain = \" \"", "2:10: services.a.domain: expected a string that is not empty, found \" \""),
+    ("[services.a]\ndeadline = 30", "2:12: services.a.deadline: expected a duration from \"10ms\" to \"1d\", found 30"),
+    (
+        "[services.a]\ndeadline = \"0s\"",
+        "2:12: services.a.deadline: expected a duration from \"10ms\" to \"1d\", found \"0s\"",
+    ),
+    (
+        "[services.a]\ntimeout = \"10m\"",
+        "2:11: services.a.timeout: expected a duration from \"5ms\" to \"5m\", found \"10m\"",
+    ),
+    (
+        "store.retention = \"4000d\"",
+        "1:19: store.retention: expected a duration from \"1h\" to \"3650d\", found \"4000d\"",
+    ),
+    ("store.path = \"~/poet.db\"", "1:14: store.path: `~` is not expanded; write `${HOME}`"),
+    ("[services.a.tools.t]\ncost = -0.5", "2:8: services.a.tools.t.cost: expected a number from 0 up, found -0.5"),
+    ("[services.a.tools.t]\ncost = nan", "2:8: services.a.tools.t.cost: expected a number from 0 up, found NaN"),
+    (
+        "[services.a]\nendpoints = [{ url = \"http://a\", weight = 0 }]",
+        "2:43: services.a.endpoints[0].weight: expected a whole number from 1 to 1000, found 0",
+    ),
+    (
+        "[services.a]\nendpoints = [{ url = \"http://a\", weight = 99999999999999999999 }]",
+        "2:43: services.a.endpoints[0].weight: expected a whole number from 1 to 1000, found a number that is too large",
+    ),
+    (
+        "[services.a]\nendpoints = [{ url = \"ws://u:hunter2@a/mcp?k=hunter2\" }]",
+        "2:22: services.a.endpoints[0].url: expected an address such as \"http://localhost:8002/mcp\", found \"ws://…@a/mcp?…\"",
+    ),
+    (
+        "[services.a]\nendpoints = [{ url = \"http://:80/\" }]",
+        "2:22: services.a.endpoints[0].url: expected an address such as \"http://localhost:8002/mcp\", found \"http://:80/\"",
+    ),
+    (
+        "[services.a]\nendpoints = [{ url = \"${SECRET}\" }]",
+        "2:22: services.a.endpoints[0].url: expected an address such as \"http://localhost:8002/mcp\", found the value of a variable",
+    ),
+    (
+        "[services.a]\ntimezone = \"New York\"",
+        "2:12: services.a.timezone: expected an IANA time zone such as \"America/New_York\", found \"New York\"",
+    ),
+    // What is missing, and what contradicts.
+    ("[services.a]\nendpoints = []", "2:13: services.a.endpoints: expected one endpoint, found an empty list"),
+    ("[services.a]\nendpoints = [{ weight = 1 }]", "2:14: services.a.endpoints[0]: `url` is missing"),
+    (
+        "[services.a]\ntransport = \"http\"",
+        "1:11: services.a: `endpoints` is missing; write `endpoints = [{ url = \"…\" }]`",
+    ),
+    ("[services.a]\ntransport = \"stdio\"", "1:11: services.a: `command` is missing; write the program to start"),
+    (
+        "[services.a]\ncommand = \"a\"\nendpoints = [{ url = \"http://a\" }]",
+        "2:1: services.a.command: only `transport = \"stdio\"` understands this key",
+    ),
+    (
+        "[services.a]\ncommand = \"a\"\nauth_token = \"${SECRET}\"",
+        "3:1: services.a.auth_token: only `transport = \"http\"` understands this key",
+    ),
+    ("[services.\"\"]\ndomain = \"x\"", "1:11: services.\"\": a service needs a name"),
+    (
+        "[services.a]\ntimeout = \"9s\"\ndeadline = \"2s\"",
+        "2:11: services.a.timeout: one attempt may not take longer (9s) than the whole call (2s)",
+    ),
+    (
+        "[services.a]\ndeadline = \"5s\"\n[services.a.tools.t]\ntimeout = \"9s\"",
+        "4:11: services.a.tools.t.timeout: one attempt may not take longer (9s) than the whole call (5s)",
+    ),
+    (
+        "[services.a]\ntimeout = \"9s\"\npin = { \"timeout.attempt\" = 5 }",
+        "2:1: services.a.timeout: says the same as `pin.\"timeout.attempt\"`; keep one of the two",
+    ),
+    (
+        "[services.a.tools.t]\nread_only = true\nidempotent = false",
+        "3:14: services.a.tools.t.idempotent: contradicts `read_only`: what changes nothing may be executed more than once",
+    ),
+    // Pins.
+    (
+        "[services.a.pin]\n\"retry.max_retry\" = 2",
+        "2:1: services.a.pin.\"retry.max_retry\": there is no parameter `retry.max_retry`; did you mean `retry.max_retries`?",
+    ),
+    (
+        "[services.a.pin]\nretry.max_retry = 2",
+        "2:7: services.a.pin.retry.max_retry: there is no parameter `retry.max_retry`; did you mean `retry.max_retries`?",
+    ),
+    (
+        "[services.a.pin]\n\"retry.max_retries\" = 11",
+        "2:23: services.a.pin.\"retry.max_retries\": expected a whole number from 0 to 10, found 11",
+    ),
+    (
+        "[services.a.pin]\n\"retry.max_retries\" = 1.5",
+        "2:23: services.a.pin.\"retry.max_retries\": expected a whole number from 0 to 10, found 1.5",
+    ),
+    (
+        "[services.a.pin]\n\"retry.max_retries\" = \"2s\"",
+        "2:23: services.a.pin.\"retry.max_retries\": expected a whole number from 0 to 10, found \"2s\"",
+    ),
+    (
+        "[services.a.pin]\n\"retry.max_retries.tiemout\" = 0",
+        "2:1: services.a.pin.\"retry.max_retries.tiemout\": `tiemout` is no kind of failure; did you mean `timeout`?",
+    ),
+    (
+        "[services.a.pin]\n\"timeout.attempt\" = \"6m\"",
+        "2:21: services.a.pin.\"timeout.attempt\": expected seconds from 0.005 to 300, or a duration such as \"2s\", found \"6m\"",
+    ),
+    (
+        "[services.a.pin]\n\"breaker.open_for.timeout\" = 60",
+        "2:1: services.a.pin.\"breaker.open_for.timeout\": `breaker.open_for` has one value for all kinds of failure; write `breaker.open_for`",
+    ),
+    (
+        "[services.a.pin]\nretry.max_retries = 1\n\"retry.max_retries\" = 2",
+        "3:1: services.a.pin.\"retry.max_retries\": is pinned twice; keep one of the two",
+    ),
+    // Variables.
+    (
+        "[services.a]\nendpoints = [{ url = \"http://a\" }]\nauth_token = \"${A_TOKEN}\"",
+        "3:14: services.a.auth_token: the environment variable A_TOKEN is not set; set it, or write `${A_TOKEN:-default}`",
+    ),
+    (
+        "[services.a]\nendpoints = [{ url = \"http://a\" }]\nauth_token = \"${A_TOKEN:?ask Ann}\"",
+        "3:14: services.a.auth_token: the environment variable A_TOKEN is not set: ask Ann",
+    ),
+    (
+        "[services.a]\nendpoints = [{ url = \"http://a\" }]\nauth_token = \"${EMPTY}\"",
+        "3:14: services.a.auth_token: expected a string that is not empty, found a string",
+    ),
+    (
+        "[services.a]\nendpoints = [{ url = \"http://a\" }]\nauth_token = \"${SECRET_LINE}\"",
+        "3:14: services.a.auth_token: contains a character that no header may contain, perhaps a line break at its end",
+    ),
+    (
+        "[services.a]\ndomain = \"ü${A:-${B}}\"",
+        "2:10: services.a.domain: a variable inside a variable is not understood; give it a plain default",
+    ),
+    (
+        "store = { path = \"ü\", retention = \"${NEVER}\" }",
+        "1:35: store.retention: the environment variable NEVER is not set; set it, or write `${NEVER:-default}`",
+    ),
+];

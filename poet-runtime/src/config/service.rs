@@ -1,0 +1,335 @@
+//! What is configured about a service and its tools: how it is reached, what may be assumed of it, what is pinned.
+
+use super::pins::Pins;
+use super::secret::Secret;
+use crate::site::Learning;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// How a service is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Transport {
+    /// Streamable HTTP, to an endpoint.
+    #[default]
+    Http,
+    /// A program of this machine, over its standard input and output.
+    Stdio,
+}
+
+impl Transport {
+    /// The name used in configuration and in reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Stdio => "stdio",
+        }
+    }
+}
+
+/// One address of a service.
+///
+/// Its debug form leaves out user information and query, where people put keys.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The address, `http://…` or `https://…`.
+    pub url: String,
+    /// Its share of the calls, against the weights of the other endpoints. Default 1.
+    pub weight: u32,
+}
+
+impl Endpoint {
+    /// An endpoint of weight 1.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), weight: 1 }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("url", &showable_url(&self.url)).field("weight", &self.weight).finish()
+    }
+}
+
+/// An address without the parts in which people put keys: user information, query and fragment.
+pub(super) fn showable_url(url: &str) -> String {
+    let (url, hidden) = match url.find(['?', '#']) {
+        Some(end) => (&url[..end], &url[end..=end]),
+        None => (url, ""),
+    };
+    let dots = if hidden.is_empty() { "" } else { "…" };
+    let host = url.find("://").map_or(0, |scheme| scheme + 3);
+    let authority = url[host..].find('/').map_or(url.len(), |end| host + end);
+    match url[host..authority].rfind('@') {
+        Some(at) => format!("{}…{}{hidden}{dots}", &url[..host], &url[host + at..]),
+        None => format!("{url}{hidden}{dots}"),
+    }
+}
+
+/// What is configured about one service.
+///
+/// A service that is only named, without endpoint or command, is one that annotated functions call themselves: its
+/// domain, limits and pins hold for them.
+///
+/// # Examples
+///
+/// ```
+/// use poet_runtime::config::{ServiceConfig, ToolConfig};
+///
+/// let crm = ServiceConfig::http("crm", "http://localhost:8002/mcp")
+///     .tool("update_contact", ToolConfig::default().idempotent().cost(0.02))
+///     .pin("retry.max_retries", 2);
+/// assert_eq!(crm.tools["update_contact"].idempotent, Some(true));
+/// ```
+#[derive(Clone, Default, PartialEq)]
+pub struct ServiceConfig {
+    /// The name it is called, learned and reported under.
+    pub name: String,
+    /// The name of the profile its defaults come from; `None` means the runtime's default.
+    pub domain: Option<String>,
+    /// How it is spoken to.
+    pub transport: Transport,
+    /// Where it is reached over HTTP; at most one so far.
+    pub endpoints: Vec<Endpoint>,
+    /// The program to start for [`Transport::Stdio`].
+    pub command: Option<String>,
+    /// The arguments of [`ServiceConfig::command`].
+    pub args: Vec<String>,
+    /// Environment variables set for [`ServiceConfig::command`].
+    pub env: BTreeMap<String, String>,
+    /// The bearer token sent to an HTTP endpoint.
+    pub auth_token: Option<Secret>,
+    /// Whether what the service says about its own tools (read-only, idempotent) is believed. Default `false`.
+    pub trusted: bool,
+    /// The IANA time zone whose hours and weekdays its history is read in; `None` means UTC.
+    pub timezone: Option<String>,
+    /// What is done with what is learned about it; `None` means [`Config::learning`](super::Config::learning).
+    pub learning: Option<Learning>,
+    /// The longest a whole call may take, waits and retries included; `None` means as the profile says.
+    pub deadline: Option<Duration>,
+    /// The longest one attempt may take; `None` means learned, from the profile's default on.
+    pub timeout: Option<Duration>,
+    /// What differs for single tools, by their names.
+    pub tools: BTreeMap<String, ToolConfig>,
+    /// Parameters held at a value, for every tool that does not pin them itself.
+    pub pin: Pins,
+}
+
+impl ServiceConfig {
+    /// A service that annotated functions call themselves.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+
+    /// A service reached over HTTP.
+    pub fn http(name: impl Into<String>, url: impl Into<String>) -> Self {
+        Self { endpoints: vec![Endpoint::new(url)], ..Self::named(name) }
+    }
+
+    /// A service that is a program of this machine, started with [`ServiceConfig::arg`]s.
+    pub fn stdio(name: impl Into<String>, command: impl Into<String>) -> Self {
+        Self { transport: Transport::Stdio, command: Some(command.into()), ..Self::named(name) }
+    }
+
+    /// Adds an argument to the command.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Sets an environment variable for the command.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sends a bearer token to the endpoint.
+    #[must_use]
+    pub fn auth_token(mut self, token: impl Into<Secret>) -> Self {
+        self.auth_token = Some(token.into());
+        self
+    }
+
+    /// Takes the defaults of a domain's profile.
+    #[must_use]
+    pub fn domain(mut self, domain: impl Into<String>) -> Self {
+        self.domain = Some(domain.into());
+        self
+    }
+
+    /// Believes what the service says about its own tools.
+    #[must_use]
+    pub fn trusted(mut self) -> Self {
+        self.trusted = true;
+        self
+    }
+
+    /// Says what is done with what is learned about the service.
+    #[must_use]
+    pub fn learning(mut self, learning: Learning) -> Self {
+        self.learning = Some(learning);
+        self
+    }
+
+    /// Limits a whole call, waits and retries included.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Limits one attempt.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Says what differs for one tool.
+    #[must_use]
+    pub fn tool(mut self, name: impl Into<String>, tool: ToolConfig) -> Self {
+        self.tools.insert(name.into(), tool);
+        self
+    }
+
+    /// Holds a parameter at a value in its unit, seconds or a count.
+    ///
+    /// The name and the bounds are checked by [`Config::check`](super::Config::check).
+    #[must_use]
+    pub fn pin(mut self, name: impl Into<String>, value: impl Into<f64>) -> Self {
+        self.pin.set(name, value);
+        self
+    }
+
+    /// Whether it says where or how the service is reached, so that the runtime can call its tools.
+    #[must_use]
+    pub fn has_address(&self) -> bool {
+        match self.transport {
+            Transport::Http => !self.endpoints.is_empty(),
+            Transport::Stdio => self.command.is_some(),
+        }
+    }
+}
+
+impl fmt::Debug for ServiceConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Arguments and variables of a command are where its keys are; their number and names say enough.
+        f.debug_struct("ServiceConfig")
+            .field("name", &self.name)
+            .field("domain", &self.domain)
+            .field("transport", &self.transport)
+            .field("endpoints", &self.endpoints)
+            .field("command", &self.command)
+            .field("args", &format_args!("{} [redacted]", self.args.len()))
+            .field("env", &self.env.keys().map(|name| (name, "[redacted]")).collect::<BTreeMap<_, _>>())
+            .field("auth_token", &self.auth_token)
+            .field("trusted", &self.trusted)
+            .field("timezone", &self.timezone)
+            .field("learning", &self.learning)
+            .field("deadline", &self.deadline)
+            .field("timeout", &self.timeout)
+            .field("tools", &self.tools)
+            .field("pin", &self.pin)
+            .finish()
+    }
+}
+
+/// What is configured about one tool of a service, where it differs from the service.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ToolConfig {
+    /// Whether it may be executed more than once; `None` means as the call, or a trusted server, says.
+    pub idempotent: Option<bool>,
+    /// Whether it changes nothing; `None` means as the call, or a trusted server, says.
+    pub read_only: Option<bool>,
+    /// The price of one call, in the one currency that all prices are in.
+    pub cost: Option<f64>,
+    /// The longest one attempt may take.
+    pub timeout: Option<Duration>,
+    /// The longest a whole call may take, waits and retries included.
+    pub deadline: Option<Duration>,
+    /// Parameters held at a value; they stand before those of the service.
+    pub pin: Pins,
+}
+
+impl ToolConfig {
+    /// Says that it may be executed more than once.
+    #[must_use]
+    pub fn idempotent(mut self) -> Self {
+        self.idempotent = Some(true);
+        self
+    }
+
+    /// Says that it changes nothing.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.read_only = Some(true);
+        self
+    }
+
+    /// States the price of one call.
+    #[must_use]
+    pub fn cost(mut self, cost: f64) -> Self {
+        self.cost = Some(cost);
+        self
+    }
+
+    /// Limits one attempt.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Limits a whole call, waits and retries included.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Holds a parameter at a value in its unit, seconds or a count.
+    ///
+    /// The name and the bounds are checked by [`Config::check`](super::Config::check).
+    #[must_use]
+    pub fn pin(mut self, name: impl Into<String>, value: impl Into<f64>) -> Self {
+        self.pin.set(name, value);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_secret_is_in_the_debug_form_of_a_service() {
+        let service = ServiceConfig {
+            endpoints: vec![Endpoint::new("https://user:hunter2@crm.example/mcp?key=hunter2#hunter2")],
+            ..ServiceConfig::stdio("crm", "crm-server")
+        }
+        .arg("--key=hunter2")
+        .env("KEY", "hunter2")
+        .auth_token("hunter2");
+        let shown = format!("{service:?} {service:#?}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("https://…@crm.example/mcp?…") && shown.contains("KEY"), "{shown}");
+    }
+
+    #[test]
+    fn a_url_without_secrets_is_shown_whole() {
+        assert_eq!(showable_url("http://localhost:8002/a@b"), "http://localhost:8002/a@b");
+        assert_eq!(showable_url("nonsense"), "nonsense");
+        assert_eq!(showable_url("http://a@b@host?x"), "http://…@host?…");
+    }
+
+    #[test]
+    fn a_service_is_reached_by_what_its_transport_needs() {
+        assert!(ServiceConfig::http("a", "http://a").has_address());
+        assert!(ServiceConfig::stdio("a", "a").has_address());
+        assert!(!ServiceConfig::named("a").has_address());
+    }
+}
