@@ -53,6 +53,14 @@ pub struct Call<T> {
     pub(crate) priority: Option<Priority>,
 }
 
+impl<T> Clone for Call<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Call<T> {}
+
 impl<T> Call<T> {
     /// A call with what its return type can do.
     #[must_use]
@@ -87,6 +95,10 @@ impl<T> Call<T> {
 }
 
 /// What a `failure = path` function may return: a [`Class`], or whether it failed.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say whether the call failed",
+    label = "the function of `failure` returns a `Class`, or a `bool` that is true for a failure"
+)]
 pub trait Verdict {
     /// The class meant.
     fn class(self) -> Class;
@@ -137,30 +149,53 @@ pub trait Repeatable: Clone {}
 
 impl<T: Clone> Repeatable for T {}
 
-/// Compiles only for an argument that can be given to more than one attempt.
-pub const fn repeatable<T: Repeatable>(_: &T) {}
-
-/// The arguments of a call that may need them more than once.
+/// How to clone an argument.
+///
+/// Known once, by [`repeatable`], so that an argument that cannot be cloned is one error at its type and not three.
 #[derive(Debug)]
-pub struct Args<A>(Option<A>);
+pub struct Cloner<T>(fn(&T) -> T);
 
-/// Holds the arguments of a call; every attempt but the last gets a clone.
-pub fn args<A: Clone>(arguments: A) -> Args<A> {
-    Args(Some(arguments))
+/// Compiles only for an argument that can be given to more than one attempt.
+pub fn repeatable<T: Repeatable>(_: &T) -> Cloner<T> {
+    Cloner(T::clone)
 }
 
-impl<A: Clone> Args<A> {
-    /// The arguments for the next attempt; the last one takes the originals.
+impl<T> Cloner<T> {
+    /// A clone, for the fallback.
+    pub fn spare(self, argument: &T) -> T {
+        (self.0)(argument)
+    }
+
+    /// Holds the argument; every attempt but the last gets a clone.
+    pub fn again(self, argument: T) -> Again<T> {
+        Again { argument: Some(argument), clone: self.0 }
+    }
+}
+
+/// An argument of a call that may need it more than once.
+#[derive(Debug)]
+pub struct Again<T> {
+    argument: Option<T>,
+    clone: fn(&T) -> T,
+}
+
+impl<T> Again<T> {
+    /// The argument for the next attempt; the last one takes the original.
     ///
     /// # Panics
     ///
     /// If asked again after the last attempt, which the driver never does.
-    pub fn next(&mut self, last: bool) -> A {
-        if last { self.0.take() } else { self.0.clone() }.expect("no attempt follows the last one")
+    pub fn next(&mut self, last: bool) -> T {
+        let next = if last { self.argument.take() } else { self.argument.as_ref().map(self.clone) };
+        next.expect("no attempt follows the last one")
     }
 }
 
-/// Finds what can be done with a type by method resolution: the first of several traits that applies wins.
+/// Finds what can be done with a type by method resolution: of several implementations of one trait, for more and fewer
+/// references to a probe, the first that applies wins.
+///
+/// One trait for each question, not one for each answer: every expansion then uses what it imports, and needs no
+/// `allow(unused_imports)` that would quarrel with a user's `forbid`.
 #[derive(Debug)]
 pub struct Probe<T>(PhantomData<fn() -> T>);
 
@@ -173,49 +208,41 @@ impl<T> Probe<T> {
     }
 }
 
-/// The error knows its own class.
-pub trait ClassifyKnown<T> {
+/// Who says what an answer was.
+pub trait Classifies {
+    /// The answer.
+    type Answer;
     /// The classifier.
-    fn classifier(&self) -> fn(&T, &Profile) -> Class;
+    fn classifier(&self) -> fn(&Self::Answer, &Profile) -> Class;
 }
 
-impl<V, E: Classify> ClassifyKnown<Result<V, E>> for &&&&Probe<Result<V, E>> {
+/// The error knows its own class.
+impl<V, E: Classify> Classifies for &&&&Probe<Result<V, E>> {
+    type Answer = Result<V, E>;
     fn classifier(&self) -> fn(&Result<V, E>, &Profile) -> Class {
         |answer, _| answer.as_ref().err().map_or(Class::Success, Classify::class)
     }
 }
 
 /// The error has a source chain.
-pub trait ClassifyChain<T> {
-    /// The classifier.
-    fn classifier(&self) -> fn(&T, &Profile) -> Class;
-}
-
-impl<V, E: StdError + 'static> ClassifyChain<Result<V, E>> for &&&Probe<Result<V, E>> {
+impl<V, E: StdError + 'static> Classifies for &&&Probe<Result<V, E>> {
+    type Answer = Result<V, E>;
     fn classifier(&self) -> fn(&Result<V, E>, &Profile) -> Class {
         |answer, profile| answer.as_ref().err().map_or(Class::Success, |error| chain(error, profile))
     }
 }
 
 /// The error holds one with a source chain, as `anyhow::Error` and `Box<dyn Error + Send + Sync>` do.
-pub trait ClassifyBoxed<T> {
-    /// The classifier.
-    fn classifier(&self) -> fn(&T, &Profile) -> Class;
-}
-
-impl<V, E: AsRef<dyn StdError + Send + Sync + 'static>> ClassifyBoxed<Result<V, E>> for &&Probe<Result<V, E>> {
+impl<V, E: AsRef<dyn StdError + Send + Sync + 'static>> Classifies for &&Probe<Result<V, E>> {
+    type Answer = Result<V, E>;
     fn classifier(&self) -> fn(&Result<V, E>, &Profile) -> Class {
         |answer, profile| answer.as_ref().err().map_or(Class::Success, |error| chain(error.as_ref(), profile))
     }
 }
 
-/// A result with an error nothing is known of.
-pub trait ClassifyResult<T> {
-    /// The classifier.
-    fn classifier(&self) -> fn(&T, &Profile) -> Class;
-}
-
-impl<V, E> ClassifyResult<Result<V, E>> for &Probe<Result<V, E>> {
+/// Nothing is known of the error.
+impl<V, E> Classifies for &Probe<Result<V, E>> {
+    type Answer = Result<V, E>;
     fn classifier(&self) -> fn(&Result<V, E>, &Profile) -> Class {
         |answer, _| {
             if answer.is_ok() { Class::Success } else { Class::Transient }
@@ -223,53 +250,87 @@ impl<V, E> ClassifyResult<Result<V, E>> for &Probe<Result<V, E>> {
     }
 }
 
-/// No result at all.
-pub trait ClassifyAny<T> {
-    /// The classifier.
-    fn classifier(&self) -> fn(&T, &Profile) -> Class;
-}
-
-impl<T> ClassifyAny<T> for Probe<T> {
+/// It is no result at all.
+impl<T> Classifies for Probe<T> {
+    type Answer = T;
     fn classifier(&self) -> fn(&T, &Profile) -> Class {
         |_, _| Class::Success
     }
 }
 
-/// The type can carry a refusal.
-pub trait RejectWith<T> {
+/// Whether the type can carry a refusal.
+pub trait Rejects {
+    /// The answer.
+    type Answer;
     /// Makes the refusal.
-    fn rejecter(&self) -> Option<fn(Error) -> T>;
+    fn rejecter(&self) -> Option<fn(Error) -> Self::Answer>;
 }
 
-impl<V, E: From<Error>> RejectWith<Result<V, E>> for &Probe<Result<V, E>> {
+/// It can.
+impl<V, E: From<Error>> Rejects for &Probe<Result<V, E>> {
+    type Answer = Result<V, E>;
     fn rejecter(&self) -> Option<fn(Error) -> Result<V, E>> {
         Some(|error| Err(E::from(error)))
     }
 }
 
-/// The type cannot carry a refusal.
-pub trait RejectNever<T> {
-    /// `None`.
-    fn rejecter(&self) -> Option<fn(Error) -> T>;
-}
-
-impl<T> RejectNever<T> for Probe<T> {
+/// It cannot.
+impl<T> Rejects for Probe<T> {
+    type Answer = T;
     fn rejecter(&self) -> Option<fn(Error) -> T> {
         None
     }
 }
+
+/// Tells a future behind an alias, which the attribute would take for the answer itself, from an answer.
+pub trait Settled {
+    /// [`Now`] or [`Later`].
+    type When;
+    /// When the answer is there.
+    fn settled(&self) -> Self::When;
+}
+
+/// The answer is there when the function returns.
+#[derive(Debug)]
+pub struct Now;
+
+/// The function returns before the answer is there.
+#[derive(Debug)]
+pub struct Later;
+
+impl<F: Future> Settled for &Probe<F> {
+    type When = Later;
+    fn settled(&self) -> Later {
+        Later
+    }
+}
+
+impl<T> Settled for Probe<T> {
+    type When = Now;
+    fn settled(&self) -> Now {
+        Now
+    }
+}
+
+/// What `#[poet]` on a function without `async` measures.
+#[diagnostic::on_unimplemented(
+    message = "this is a future that `#[poet]` cannot see into",
+    label = "make this an `async fn`, or write the type as `Pin<Box<dyn Future<Output = …>>>` and end in \
+             `Box::pin(async move {{ … }})`"
+)]
+pub trait Immediate {}
+
+impl Immediate for Now {}
+
+/// Compiles only for an answer that is there when the function returns.
+pub fn immediate(_: impl Immediate) {}
 
 /// The [`Caps`] of a type, by autoref: each level of reference lets one trait apply.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __poet_caps {
     ($ty:ty) => {{
-        // For any one type, only one trait of each ladder is used.
-        #[allow(unused_imports)]
-        use $crate::__private::{
-            ClassifyAny as _, ClassifyBoxed as _, ClassifyChain as _, ClassifyKnown as _, ClassifyResult as _,
-            RejectNever as _, RejectWith as _,
-        };
+        use $crate::__private::{Classifies as _, Rejects as _};
         let probe = $crate::__private::Probe::<$ty>::new();
         $crate::__private::Caps { classify: (&&&&&probe).classifier(), reject: (&&probe).rejecter() }
     }};
@@ -323,8 +384,8 @@ mod tests {
     #[test]
     fn the_last_attempt_takes_the_arguments_themselves() {
         let original = std::rc::Rc::new(1);
-        let mut args = args((original.clone(),));
-        assert_eq!(std::rc::Rc::strong_count(&args.next(false).0), 3);
-        assert_eq!(std::rc::Rc::strong_count(&args.next(true).0), 2);
+        let mut argument = repeatable(&original).again(original.clone());
+        assert_eq!(std::rc::Rc::strong_count(&argument.next(false)), 3);
+        assert_eq!(std::rc::Rc::strong_count(&argument.next(true)), 2);
     }
 }

@@ -1,8 +1,98 @@
-//! What a function hands to the calls inside it.
+//! What a function hands to the calls inside it: deadline, priority, learning mode, retry budget, warnings.
+//!
+//! The context lies in the driver of the function's call and is swapped into a thread-local for the length of each
+//! poll, so that it follows the task from thread to thread, costs no allocation, and is gone with the call. A task
+//! spawned inside the function is not inside the call and inherits nothing.
 
-use crate::site::Priority;
+use crate::site::{Learning, Priority};
+use std::cell::RefCell;
+use std::mem;
+use std::time::Instant;
+
+/// What one execution of a function hands down.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) deadline: Instant,
+    pub(crate) priority: Priority,
+    pub(crate) learning: Learning,
+    /// Retries that this execution and the calls inside it may still make; `u8::MAX` where nothing limits them.
+    pub(crate) retries_left: u8,
+    /// Retries that were made.
+    pub(crate) retries_made: u8,
+    /// Whether a call inside failed for good, and so has told its own circuit already.
+    pub(crate) failed_inside: bool,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Context {
+    /// Takes retries that were made from those that are left.
+    pub(crate) fn charge(&mut self, retries: u8) {
+        if self.retries_left != u8::MAX {
+            self.retries_left = self.retries_left.saturating_sub(retries);
+        }
+        self.retries_made = self.retries_made.saturating_add(retries);
+    }
+}
+
+/// Different warnings of one execution; a function may run for ever.
+const MAX_WARNINGS: usize = 100;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Context>> = const { RefCell::new(None) };
+}
+
+/// Makes the context in `slot` the current one while `f` runs, and puts it back whatever happens.
+pub(crate) fn enter<R>(slot: &mut Option<Context>, f: impl FnOnce() -> R) -> R {
+    struct Restore<'a>(&'a mut Option<Context>);
+    impl Drop for Restore<'_> {
+        fn drop(&mut self) {
+            CURRENT.with(|current| mem::swap(&mut *current.borrow_mut(), self.0));
+        }
+    }
+    CURRENT.with(|current| mem::swap(&mut *current.borrow_mut(), slot));
+    let _restore = Restore(slot);
+    f()
+}
+
+/// Looks at the context of the function around this call, if there is one.
+pub(crate) fn surrounding<R>(f: impl FnOnce(Option<&Context>) -> R) -> R {
+    CURRENT.with(|current| f(current.borrow().as_ref()))
+}
+
+/// Tells the function around this call what happened inside a call of it.
+pub(crate) fn tell_surrounding(retries: u8, failed: bool, warnings: Vec<String>) {
+    CURRENT.with(|current| {
+        let mut outer = current.borrow_mut();
+        let Some(outer) = outer.as_mut() else { return };
+        outer.charge(retries);
+        outer.failed_inside |= failed;
+        for warning in warnings {
+            if outer.warnings.len() < MAX_WARNINGS && !outer.warnings.contains(&warning) {
+                outer.warnings.push(warning);
+            }
+        }
+    });
+}
+
+/// The warnings of the annotated function this is called in: what went otherwise than asked, though not wrong.
+///
+/// Each is a short fixed text such as `salesforce_crm_update_contact_retried`, told once, up to 100 of them. Empty outside an annotated function.
+///
+/// # Examples
+///
+/// ```
+/// assert!(poet_runtime::warnings().is_empty());
+/// ```
+#[must_use]
+pub fn warnings() -> Vec<String> {
+    surrounding(|current| current.map(|context| context.warnings.clone()).unwrap_or_default())
+}
 
 /// What `priority = …` may be: a [`Priority`], or a reference to one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no `Priority`",
+    label = "write \"low\", \"normal\", \"high\", \"critical\", or an expression that yields a `Priority`"
+)]
 pub trait AsPriority {
     /// The priority meant.
     fn as_priority(&self) -> Priority;
@@ -17,5 +107,45 @@ impl AsPriority for Priority {
 impl<P: AsPriority + ?Sized> AsPriority for &P {
     fn as_priority(&self) -> Priority {
         (**self).as_priority()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context() -> Context {
+        Context {
+            deadline: Instant::now(),
+            priority: Priority::Normal,
+            learning: Learning::On,
+            retries_left: 6,
+            retries_made: 0,
+            failed_inside: false,
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_a_call_inside_did_is_known_to_the_function_around_it() {
+        let mut outer = Some(context());
+        enter(&mut outer, || {
+            let mut inner = Some(context());
+            enter(&mut inner, || tell_surrounding(0, false, vec!["inner".into()]));
+            assert!(warnings().is_empty(), "the inner function's warnings are its own");
+            tell_surrounding(2, true, inner.unwrap().warnings);
+            assert_eq!(warnings(), ["inner"]);
+        });
+        let outer = outer.unwrap();
+        assert_eq!((outer.retries_left, outer.failed_inside), (4, true));
+    }
+
+    #[test]
+    fn a_panic_puts_the_context_back() {
+        let mut slot = Some(context());
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| enter(&mut slot, || panic!("user"))));
+        assert!(caught.is_err());
+        assert!(slot.is_some());
+        assert!(surrounding(|current| current.is_none()));
     }
 }

@@ -1,3 +1,15 @@
-//! perceive → operate → enforce → train.
+//! perceive → operate → enforce → train: the four stages of a call.
+//!
+//! *Perceive* finds the target, its values in force and the context around the call, and makes limits of them.
+//! *Operate* is the driver with its policies. *Enforce* classifies and validates the answer and settles what the
+//! caller gets. *Train* is one record to the recorder. A function site and a service call are two doors to the same
+//! stages.
 
-pub mod function;
+mod coalesce;
+mod driver;
+mod flight;
+pub(crate) mod function;
+mod perceive;
+pub mod service;
+
+pub(crate) use coalesce::Flights;

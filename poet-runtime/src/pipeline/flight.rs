@@ -1,0 +1,272 @@
+//! One call under way: what it was admitted with, what it has done, and what is written down when it ends.
+
+use super::perceive::{Written, perceive};
+use crate::clock;
+use crate::context::{self, Context};
+use crate::error::{Error, Kind};
+use crate::outcome::{Attempt, Class, Ending, Finished, Record};
+use crate::policy::breaker::{Admission, Probe, Sign};
+use crate::policy::{Action, CallPolicy, Event, Shared};
+use crate::runtime::Inner;
+use crate::site::Declaration;
+use crate::target::Target;
+use std::time::{Duration, Instant};
+
+/// A call from its admission to its record. Dropped without an ending, it is noted as cancelled.
+#[derive(Debug)]
+pub(super) struct Flight<'a> {
+    runtime: &'a Inner,
+    target: &'a Target,
+    function: Option<&'static Declaration>,
+    policy: CallPolicy,
+    /// Whether it may be refused and interrupted, or is only watched.
+    bounded: bool,
+    execution: u64,
+    revision: u64,
+    /// The attempt that ended last and is not recorded yet.
+    ended: Option<Attempt>,
+    /// Whether an attempt is under way.
+    under_way: bool,
+    now: Instant,
+    finished: bool,
+    /// What is handed to the calls inside this one.
+    pub(super) context: Option<Context>,
+}
+
+impl<'a> Flight<'a> {
+    /// A call that is about to start. Everything that holds for it is found here and written once, in its place.
+    #[inline(never)]
+    pub(super) fn take_off(
+        runtime: &'a Inner,
+        target: &'a Target,
+        function: Option<&'static Declaration>,
+        written: Written,
+        bounded: bool,
+    ) -> Self {
+        let perceived = perceive(runtime, target, written, bounded);
+        let execution = runtime.next_execution();
+        let mut policy = CallPolicy::new(perceived.limits);
+        policy.limits.seed ^= execution;
+        Self {
+            runtime,
+            target,
+            function,
+            now: perceived.now,
+            bounded,
+            execution,
+            revision: perceived.revision,
+            ended: None,
+            under_way: false,
+            finished: false,
+            // A service call has no calls inside it.
+            context: written.function.then(|| perceived.context()),
+            policy,
+        }
+    }
+
+    /// Whether the attempt that just ended speaks for itself, and not for a call inside it.
+    pub(super) fn is_attributed(&mut self) -> bool {
+        !self.context.as_mut().is_some_and(|context| std::mem::take(&mut context.failed_inside))
+    }
+
+    pub(super) fn is_bounded(&self) -> bool {
+        self.bounded
+    }
+
+    pub(super) fn execution(&self) -> u64 {
+        self.execution
+    }
+
+    pub(super) fn attempts(&self) -> u8 {
+        self.policy.attempts()
+    }
+
+    /// Retries taken from the budget of the execution.
+    pub(super) fn retries(&self) -> u8 {
+        self.policy.retries()
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.now.saturating_duration_since(self.policy.limits.began)
+    }
+
+    /// Says where and after what an error came about.
+    pub(super) fn place(&self, error: Error) -> Error {
+        error.at(&self.target.key.service, &self.target.key.operation).after(self.attempts(), self.elapsed())
+    }
+
+    /// What the caller is told if an attempt was started and there is nothing to wait for its answer with.
+    pub(super) fn untimed(&self) -> Error {
+        let error = Error::configuration("asynchronous calls need a tokio runtime, for their deadlines");
+        let repeatable = self.policy.limits.repeatable;
+        self.place(if repeatable { error } else { Error::new(Kind::OutcomeUnknown).with_source(Some(error.into())) })
+    }
+
+    /// What the caller is told if the last attempt gave no answer in time.
+    pub(super) fn timeout_kind(&self) -> Kind {
+        self.policy.timeout_kind()
+    }
+
+    pub(super) fn timeout_in_words(&self) -> String {
+        format!("no answer within {:?}", self.now.saturating_duration_since(self.policy.started()))
+    }
+
+    /// When a fallback has to be done. One that is asked at the deadline has a moment left for what it has at hand.
+    pub(super) fn fallback_until(&self) -> Option<Instant> {
+        const MOMENT: Duration = Duration::from_millis(25);
+        self.bounded.then(|| self.policy.limits.deadline.max(self.now + MOMENT))
+    }
+
+    pub(super) fn sleep_blocking(&self, until: Instant) {
+        clock::sleep_blocking(until.saturating_duration_since(self.runtime.clock.now()));
+    }
+
+    /// Notes what happened and asks the policies what to do.
+    pub(super) fn on(&mut self, event: Event) -> Action {
+        // The call took off a moment ago; the clock need not be read again for it.
+        if event != Event::Began {
+            self.now = self.runtime.clock.now();
+        }
+        match event {
+            Event::Finished { class, .. } => self.note(class),
+            Event::TimedOut => self.note(Class::Timeout),
+            Event::Began | Event::Woke => {}
+        }
+        let view = View { target: self.target, bounded: self.bounded };
+        let may_retry = match event {
+            Event::Finished { class, .. } => class.is_retryable(),
+            Event::TimedOut => true,
+            Event::Began | Event::Woke => false,
+        };
+        let before = self.policy.retries();
+        if may_retry {
+            let left = self.retries_left();
+            let limit = &mut self.policy.limits.execution_retries;
+            *limit = (*limit).min(before.saturating_add(left));
+        }
+        let action = self.policy.on(event, &view, self.now);
+        if self.policy.retries() > before {
+            match &mut self.context {
+                Some(own) => own.charge(1),
+                None => context::tell_surrounding(1, false, Vec::new()),
+            }
+        }
+        if let Action::Start { .. } = action {
+            if let Some(attempt) = self.ended.take() {
+                self.record(Some(attempt), None);
+            }
+            self.under_way = true;
+        }
+        action
+    }
+
+    /// Retries left to the execution now, after what other calls inside it made of them meanwhile.
+    fn retries_left(&self) -> u8 {
+        let own = self.context.as_ref().map_or(u8::MAX, |own| own.retries_left);
+        context::surrounding(|outer| outer.map_or(own, |outer| outer.retries_left.min(own)))
+    }
+
+    fn note(&mut self, class: Class) {
+        self.under_way = false;
+        self.ended = Some(self.attempt(class));
+    }
+
+    fn attempt(&self, class: Class) -> Attempt {
+        Attempt {
+            ordinal: self.policy.attempts(),
+            class,
+            elapsed: self.now.saturating_duration_since(self.policy.started()),
+            after: self.policy.after(),
+            probe: self.policy.is_probe(),
+            at_deadline: class == Class::Timeout && self.policy.is_at_deadline(self.now),
+        }
+    }
+
+    /// Writes down a call that waited for something else than an attempt since it was last looked at.
+    pub(super) fn finish_after_waiting(&mut self, ending: Ending) {
+        self.now = self.runtime.clock.now();
+        self.finish(ending);
+    }
+
+    /// Writes nothing down: the call goes on as another flight.
+    pub(super) fn hand_over(mut self) {
+        self.finished = true;
+    }
+
+    /// Writes the call down.
+    pub(super) fn finish(&mut self, ending: Ending) {
+        self.finished = true;
+        if self.under_way {
+            self.ended = Some(self.attempt(Class::Cancelled));
+            self.policy.abandon(&View { target: self.target, bounded: self.bounded }, self.now);
+        }
+        let limits = &self.policy.limits;
+        let call = Finished {
+            ending,
+            attempts: self.policy.attempts(),
+            elapsed: self.elapsed(),
+            timeout: limits.attempt.unwrap_or_else(|| limits.deadline.saturating_duration_since(limits.began)),
+            retries: limits.max_retries.iter().copied().max().unwrap_or(0),
+            revision: self.revision,
+        };
+        let attempt = self.ended.take();
+        self.record(attempt, Some(call));
+    }
+
+    fn record(&self, attempt: Option<Attempt>, call: Option<Finished>) {
+        self.runtime.recorder.record(Record {
+            target: self.target.id,
+            function: self.function,
+            execution: self.execution,
+            ended: self.now,
+            attempt,
+            call,
+        });
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        self.now = self.runtime.clock.now();
+        self.finish(Ending::Cancelled);
+    }
+}
+
+/// The shared state of a target as a call sees it: one that is only watched is never refused and tells nothing.
+struct View<'a> {
+    target: &'a Target,
+    bounded: bool,
+}
+
+impl Shared for View<'_> {
+    fn admit(&self, now: Instant) -> Admission {
+        if self.bounded { self.target.admit(now) } else { Admission::Pass }
+    }
+
+    fn settle(&self, probe: Option<Probe>, sign: Sign, now: Instant) {
+        if self.bounded {
+            self.target.settle(probe, sign, now);
+        }
+    }
+
+    fn delays(&self) -> (Duration, Duration) {
+        self.target.delays()
+    }
+
+    fn held_until(&self, now: Instant) -> Option<Instant> {
+        if self.bounded { self.target.held_until(now) } else { None }
+    }
+
+    fn hold(&self, until: Instant) {
+        if self.bounded {
+            self.target.hold(until);
+        }
+    }
+
+    fn withdraw_retry(&self, now: Instant) -> bool {
+        self.target.withdraw_retry(now)
+    }
+}

@@ -1,0 +1,122 @@
+//! What is known before a call starts: limits from values in force, pins, and the function around it.
+
+use crate::clock;
+use crate::context::{self, Context};
+use crate::policy::Limits;
+use crate::policy::timeout::{self, Choice};
+use crate::runtime::Inner;
+use crate::site::{Learning, Priority};
+use crate::target::Target;
+use std::time::{Duration, Instant};
+
+/// What the author of one call wrote, in the attribute or on the call. A number written is a pin.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    pub(super) repeatable: bool,
+    /// Whether the call can be started again; a function body under `run_once` cannot.
+    pub(super) restartable: bool,
+    /// A function whose body is the attempt.
+    pub(super) function: bool,
+    /// When the call began, where that was before now.
+    pub(super) began: Option<Instant>,
+    pub(super) retries: Option<u8>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) deadline: Option<Duration>,
+    pub(super) priority: Option<Priority>,
+}
+
+/// What holds for the call.
+pub(super) struct Perceived {
+    pub(super) limits: Limits,
+    pub(super) now: Instant,
+    /// The revision of the learned values in force; 0 where none is.
+    pub(super) revision: u64,
+    pub(super) priority: Priority,
+    pub(super) learning: Learning,
+    /// The deadline of the calls inside this one, and the retries they may make.
+    inside: (Instant, u8),
+}
+
+impl Perceived {
+    /// The context of the calls inside this one.
+    pub(super) fn context(&self) -> Context {
+        Context {
+            deadline: self.inside.0,
+            priority: self.priority,
+            learning: self.learning,
+            retries_left: self.inside.1,
+            retries_made: 0,
+            failed_inside: false,
+            warnings: Vec::new(),
+        }
+    }
+}
+
+#[inline]
+pub(super) fn perceive(runtime: &Inner, target: &Target, written: Written, bounded: bool) -> Perceived {
+    let now = runtime.clock.now();
+    let began = written.began.unwrap_or(now);
+    let (outer_deadline, priority, outer_learning, retries_left) = context::surrounding(|outer| match outer {
+        Some(outer) => (Some(outer.deadline), outer.priority, outer.learning, outer.retries_left),
+        None => (None, Priority::Normal, Learning::On, u8::MAX),
+    });
+    let learning = stricter(outer_learning, target.learning);
+    let values = if learning == Learning::On { target.values() } else { target.unlearned.clone() };
+
+    let pinned = written.timeout.or(values.attempt_timeout_pinned.then_some(values.attempt_timeout));
+    let attempt = timeout::limit(Choice {
+        value: values.attempt_timeout,
+        unlearned: target.unlearned.attempt_timeout,
+        pinned,
+        repeatable: written.repeatable,
+        function: written.function,
+    });
+    let own_deadline = clock::after(began, written.deadline.unwrap_or(values.deadline));
+    let deadline = outer_deadline.map_or(own_deadline, |outer| outer.min(own_deadline));
+    // A person who pinned more retries than an execution has by default meant them.
+    let execution_retries = retries_left.min(target.profile.execution_retries.max(written.retries.unwrap_or(0)));
+    // What is only watched does not end at its deadline, and may run for ever with calls inside it.
+    let inside = if bounded {
+        (deadline, execution_retries)
+    } else {
+        (outer_deadline.unwrap_or(clock::after(began, Duration::MAX)), retries_left)
+    };
+    let max_retries = match written.retries {
+        Some(retries) => [retries; _],
+        None => values.max_retries,
+    };
+    let limits = Limits {
+        began,
+        deadline,
+        refusable: bounded,
+        attempt,
+        max_retries,
+        repeatable: written.repeatable,
+        restartable: written.restartable,
+        execution_retries,
+        seed: runtime.seed,
+    };
+    Perceived {
+        limits,
+        now,
+        revision: values.revision,
+        priority: written.priority.unwrap_or(priority),
+        learning,
+        inside,
+    }
+}
+
+/// Of two learning modes the one that changes less.
+fn stricter(a: Learning, b: Learning) -> Learning {
+    match (a, b) {
+        (Learning::Off, _) | (_, Learning::Off) => Learning::Off,
+        (Learning::Shadow, _) | (_, Learning::Shadow) => Learning::Shadow,
+        _ => Learning::On,
+    }
+}
+
+/// The moment a call that joined another one stops waiting for it.
+pub(super) fn deadline(target: &Target, now: Instant, written: Option<Duration>) -> Instant {
+    let own = clock::after(now, written.unwrap_or(target.unlearned.deadline));
+    context::surrounding(|outer| outer.map_or(own, |outer| outer.deadline.min(own)))
+}

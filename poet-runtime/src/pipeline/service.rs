@@ -1,0 +1,266 @@
+//! The door for calls of services: what a domain crate builds its client on.
+//!
+//! Unlike the body of a function, a service call belongs to the runtime. It can be started again by whoever made it,
+//! and identical reads can share one call.
+
+use super::coalesce::{Role, follow};
+use super::driver::{End, drive};
+use super::flight::Flight;
+use super::perceive::{Written, deadline};
+use crate::context;
+use crate::error::{Error, Kind};
+use crate::outcome::{Class, Ending};
+use crate::policy::Withheld;
+use crate::profile::Profile;
+use crate::reply::{Disposition, ExecutionId};
+use crate::runtime::Runtime;
+use crate::site::Priority;
+use crate::target::Target;
+use std::error::Error as StdError;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One call of a service, as its client describes it.
+#[derive(Clone, Debug)]
+pub struct ServiceCall<'a> {
+    /// The service, as configured.
+    pub service: &'a str,
+    /// The operation (tool).
+    pub operation: &'a str,
+    /// The profile of the domain.
+    pub profile: &'static Profile,
+    /// Whether the operation may be executed twice. Unknown means no.
+    pub repeatable: bool,
+    /// How much it matters; `None` means as the function around it.
+    pub priority: Option<Priority>,
+    /// The longest the whole call may take.
+    pub deadline: Option<Duration>,
+    /// The longest one attempt may take.
+    pub timeout: Option<Duration>,
+    /// Extra tries.
+    pub retries: Option<u8>,
+    /// What identifies the call among identical reads that may share one; `None` for anything but a read.
+    pub coalesce: Option<String>,
+}
+
+impl<'a> ServiceCall<'a> {
+    /// A call that may not be repeated.
+    #[must_use]
+    pub fn new(service: &'a str, operation: &'a str, profile: &'static Profile) -> Self {
+        Self {
+            service,
+            operation,
+            profile,
+            repeatable: false,
+            priority: None,
+            deadline: None,
+            timeout: None,
+            retries: None,
+            coalesce: None,
+        }
+    }
+}
+
+/// What an attempt is told.
+#[derive(Clone, Copy, Debug)]
+pub struct AttemptContext {
+    /// When the attempt will be dropped if it is not done.
+    pub until: Instant,
+    /// Whether no other attempt follows.
+    pub last: bool,
+}
+
+/// Why an attempt failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// What the attempt was.
+    pub class: Class,
+    /// The service's or transport's own error.
+    pub source: Box<dyn StdError + Send + Sync>,
+}
+
+impl Failure {
+    /// A failure of a class.
+    pub fn new(class: Class, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { class, source: source.into() }
+    }
+}
+
+/// The answer of a service with what it took to get it.
+#[derive(Clone, Debug)]
+pub struct Answer<V> {
+    /// What the service answered.
+    pub value: V,
+    /// How it came about.
+    pub disposition: Disposition,
+    /// Attempts made; 0 where the service was not asked.
+    pub attempts: u32,
+    /// From the call to the answer.
+    pub elapsed: Duration,
+    /// The key of the call in the store.
+    pub execution: ExecutionId,
+}
+
+impl Runtime {
+    /// Calls a service through every stage. `attempt` starts one attempt; it is called again only where that is safe.
+    ///
+    /// # Errors
+    ///
+    /// The service's own error once no further attempt is made, or the reason there was none; see [`Error`].
+    pub async fn call<V, F>(
+        &self,
+        call: &ServiceCall<'_>,
+        mut attempt: impl FnMut(AttemptContext) -> F,
+    ) -> Result<Answer<V>, Error>
+    where
+        V: Clone + Send + Sync + 'static,
+        F: Future<Output = Result<V, Failure>>,
+    {
+        let target = self.0.registry.service_target(&self.0, call.service, call.operation, call.profile);
+        let result = match &call.coalesce {
+            Some(key) if call.repeatable => self.join(&target, call, key, &mut attempt).await,
+            _ => self.fly(&target, call, writing(call), &mut attempt).await,
+        };
+        if result.is_err() {
+            context::tell_surrounding(0, true, Vec::new());
+        }
+        result
+    }
+
+    async fn join<V, F>(
+        &self,
+        target: &Target,
+        call: &ServiceCall<'_>,
+        key: &str,
+        attempt: &mut impl FnMut(AttemptContext) -> F,
+    ) -> Result<Answer<V>, Error>
+    where
+        V: Clone + Send + Sync + 'static,
+        F: Future<Output = Result<V, Failure>>,
+    {
+        let began = self.0.clock.now();
+        let until = deadline(target, began, call.deadline);
+        // Who leads after having followed has used up a part of its time.
+        let written = Written { began: Some(began), ..writing(call) };
+        loop {
+            let receiver = match self.0.flights.join(key) {
+                Role::Leader(leader) => {
+                    let result = self.fly(target, call, written, attempt).await;
+                    if let Some(shared) = shareable(&result) {
+                        leader.answer(Arc::new(shared));
+                    }
+                    return result;
+                }
+                Role::Follower(receiver) => receiver,
+            };
+            let mut flight = Flight::take_off(&self.0, target, None, written, true);
+            if tokio::runtime::Handle::try_current().is_err() {
+                flight.finish(Ending::Denied);
+                return Err(flight.place(Error::configuration("joining another call needs a tokio runtime")));
+            }
+            let waited = tokio::time::timeout_at(until.into(), follow(receiver)).await;
+            // The leader ended without an answer; somebody else leads now, perhaps this call.
+            if let Ok(None) = waited {
+                flight.hand_over();
+                continue;
+            }
+            let Ok(Some(shared)) = waited else {
+                flight.finish_after_waiting(Ending::Deadline);
+                return Err(flight.place(Error::new(Kind::Deadline { limit: until - began })));
+            };
+            flight.finish_after_waiting(Ending::Coalesced);
+            return match shared.downcast_ref::<Result<V, (Kind, String)>>() {
+                Some(Ok(value)) => Ok(Answer {
+                    value: value.clone(),
+                    disposition: Disposition::Coalesced,
+                    attempts: 0,
+                    elapsed: flight.elapsed(),
+                    execution: self.0.execution_id(flight.execution()),
+                }),
+                Some(Err((kind, words))) => {
+                    let source = format!("the identical call it had joined failed: {words}");
+                    Err(flight.place(Error::new(*kind).with_source(Some(source.into()))))
+                }
+                None => Err(flight.place(Error::configuration("two kinds of answers share one coalescing key"))),
+            };
+        }
+    }
+
+    async fn fly<V, F>(
+        &self,
+        target: &Target,
+        call: &ServiceCall<'_>,
+        written: Written,
+        attempt: &mut impl FnMut(AttemptContext) -> F,
+    ) -> Result<Answer<V>, Error>
+    where
+        F: Future<Output = Result<V, Failure>>,
+    {
+        let mut flight = Flight::take_off(&self.0, target, None, written, true);
+        let end = drive(
+            &mut flight,
+            |last, until| attempt(AttemptContext { until, last }),
+            |answer| answer.as_ref().err().map_or(Class::Success, |failure| failure.class),
+        )
+        .await;
+        let retries = flight.retries();
+        let result = match end {
+            End::Answer { value: Ok(value), .. } => Ok(value),
+            End::Answer { value: Err(failure), class, withheld } => {
+                Err(flight.place(settle(failure, class, withheld, flight.timeout_kind())))
+            }
+            End::Refused(error) => Err(error),
+        };
+        let ending = result.as_ref().err().map_or(Ending::Done, Error::ending);
+        flight.finish(ending);
+        if retries > 0 {
+            let outcome = if result.is_ok() { "recovered" } else { "retried" };
+            let warning = format!("{}_{}_{outcome}", call.service, call.operation);
+            context::tell_surrounding(0, false, vec![warning]);
+        }
+        result.map(|value| Answer {
+            value,
+            disposition: Disposition::Done,
+            attempts: u32::from(flight.attempts()),
+            elapsed: flight.elapsed(),
+            execution: self.0.execution_id(flight.execution()),
+        })
+    }
+}
+
+fn writing(call: &ServiceCall<'_>) -> Written {
+    Written {
+        repeatable: call.repeatable,
+        restartable: true,
+        function: false,
+        began: None,
+        retries: call.retries,
+        timeout: call.timeout,
+        deadline: call.deadline,
+        priority: call.priority,
+    }
+}
+
+/// What those who joined are told. An error cannot be cloned; they get its words and its class. That the leader had no
+/// more time says nothing about theirs.
+fn shareable<V: Clone>(result: &Result<Answer<V>, Error>) -> Option<Result<V, (Kind, String)>> {
+    match result {
+        Ok(answer) => Some(Ok(answer.value.clone())),
+        Err(error) if error.is_deadline() || (error.is_throttled() && error.attempts() == 0) => None,
+        Err(error) => Some(Err((error.kind(), error.to_string()))),
+    }
+}
+
+/// What the caller is told about the last failure; `timed_out` is what it is if there was no answer.
+fn settle(failure: Failure, class: Class, withheld: Option<Withheld>, timed_out: Kind) -> Error {
+    let kind = match (class, withheld) {
+        (Class::Timeout | Class::Network { sent: true }, Some(Withheld::NotRepeatable)) => Kind::OutcomeUnknown,
+        (Class::Throttled { retry_after }, _) => Kind::Throttled { retry_after },
+        (_, Some(Withheld::ServiceBudget | Withheld::ExecutionBudget)) => Kind::BudgetExhausted,
+        (Class::Timeout, _) => timed_out,
+        (Class::Invalid, _) => Kind::InvalidResponse,
+        _ => Kind::Service { class },
+    };
+    Error::new(kind).with_source(Some(failure.source))
+}

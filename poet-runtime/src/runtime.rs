@@ -1,0 +1,254 @@
+//! Assembles the runtime and owns it: clock, configuration, targets, recorder.
+//!
+//! A process has one runtime, installed by its author or made from the configuration at the first call. A test scopes
+//! its own around a future instead; the cost of looking for one is paid only after the first scope was entered.
+
+mod builder;
+
+pub use builder::Builder;
+
+use crate::clock::Clock;
+use crate::config::{Config, ServiceConfig};
+use crate::error::Error;
+use crate::pipeline::Flights;
+use crate::recorder::{Recorder, RecorderHealth};
+use crate::registry::Registry;
+use crate::reply::ExecutionId;
+use crate::site::Site;
+use crate::store::StoreError;
+use crate::target::Target;
+use std::any::{Any, TypeId};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::ops::Deref;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// The runtime under every annotated function and service call. Cheap to clone.
+///
+/// # Examples
+///
+/// ```
+/// use poet_runtime::Runtime;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let runtime = Runtime::builder().in_memory().build()?;
+/// runtime
+///     .scope(async {
+///         // Annotated functions called here use this runtime.
+///     })
+///     .await;
+/// runtime.flush().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Runtime(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) clock: Clock,
+    pub(crate) config: Arc<Config>,
+    /// Why the configuration could not be read, where it could not; told to whoever misses something in it.
+    pub(crate) config_problem: Option<String>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) recorder: Recorder,
+    pub(crate) flights: Flights,
+    pub(crate) seed: u64,
+    run: Arc<str>,
+    executions: AtomicU64,
+    extensions: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
+}
+
+static INSTALLED: OnceLock<Runtime> = OnceLock::new();
+/// Whether any scope was ever entered; until then nobody looks for one.
+static SCOPED: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    static SCOPE: RefCell<Option<Runtime>> = const { RefCell::new(None) };
+}
+
+impl Runtime {
+    /// Starts to assemble a runtime.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The runtime in force here: the scoped one, else the installed one, else one made now from the configuration.
+    #[must_use]
+    pub fn current() -> Self {
+        scoped().unwrap_or_else(|| installed().clone())
+    }
+
+    /// Makes this the runtime of the process.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_configuration`] if the process has one already, be it because an annotated function was called
+    /// before.
+    pub fn install(self) -> Result<(), Error> {
+        INSTALLED.set(self).map_err(|_| {
+            Error::configuration("the process has a runtime already; install before the first annotated call")
+        })
+    }
+
+    /// Runs a future with this runtime in force, in this task; tasks it spawns are outside.
+    pub async fn scope<F: Future>(&self, future: F) -> F::Output {
+        SCOPED.store(true, Ordering::Release);
+        let mut future = pin!(future);
+        poll_fn(|cx| self.enter(|| future.as_mut().poll(cx))).await
+    }
+
+    /// Runs a closure with this runtime in force, on this thread.
+    pub fn scope_blocking<R>(&self, f: impl FnOnce() -> R) -> R {
+        SCOPED.store(true, Ordering::Release);
+        self.enter(f)
+    }
+
+    fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
+        struct Restore(Option<Runtime>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                SCOPE.with(|scope| *scope.borrow_mut() = self.0.take());
+            }
+        }
+        let _restore = Restore(SCOPE.with(|scope| scope.borrow_mut().replace(self.clone())));
+        f()
+    }
+
+    /// Waits until everything recorded so far is in the store, and what it taught is in force.
+    ///
+    /// # Errors
+    ///
+    /// The store's error, if it could not be written. The outcomes are kept and tried again.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        self.0.recorder.flush().await
+    }
+
+    /// Flushes and stops recording, within `timeout`. Calls go on without learning.
+    ///
+    /// # Errors
+    ///
+    /// The store's error, or how many outcomes were left when the time was up.
+    pub async fn shutdown(&self, timeout: Duration) -> Result<(), StoreError> {
+        self.0.recorder.shutdown(timeout).await
+    }
+
+    /// How recording goes: what was folded, what failed, what was set aside.
+    #[must_use]
+    pub fn recorder_health(&self) -> RecorderHealth {
+        self.0.recorder.health()
+    }
+
+    /// The clock everything here is timed by.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// What is configured for a service.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_configuration`] if nothing is, with what can be done about it.
+    pub fn service(&self, name: &str) -> Result<&ServiceConfig, Error> {
+        self.0.config.services.get(name).ok_or_else(|| {
+            let known: Vec<_> = self.0.config.services.keys().map(String::as_str).collect();
+            let message = match (&self.0.config_problem, known.is_empty()) {
+                (Some(problem), _) => format!("service `{name}`: the configuration could not be read: {problem}"),
+                (None, true) => format!(
+                    "service `{name}` is not configured: write [services.{name}] in poet.toml (POET_CONFIG names \
+                     another file), or give it to Runtime::builder().service(…)"
+                ),
+                (None, false) => {
+                    format!("service `{name}` is not configured; configured are: {}", known.join(", "))
+                }
+            };
+            Error::configuration(message)
+        })
+    }
+
+    /// Something a domain keeps for the life of this runtime, such as its connections; made when first asked for.
+    #[must_use]
+    pub fn extension<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        let mut extensions = self.0.extensions.lock().unwrap_or_else(PoisonError::into_inner);
+        let extension = extensions.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default())).clone();
+        extension.downcast().expect("kept under its own type")
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").field("run", &self.run).field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    pub(crate) fn next_execution(&self) -> u64 {
+        self.executions.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn execution_id(&self, number: u64) -> ExecutionId {
+        ExecutionId::new(self.run.clone(), number)
+    }
+}
+
+fn scoped() -> Option<Runtime> {
+    if SCOPED.load(Ordering::Acquire) { SCOPE.with(|scope| scope.borrow().clone()) } else { None }
+}
+
+fn installed() -> &'static Runtime {
+    INSTALLED.get_or_init(builder::discover)
+}
+
+/// Borrowed from the process or shared with a scope.
+pub(crate) enum Held<T: 'static> {
+    Static(&'static T),
+    Shared(Arc<T>),
+}
+
+impl<T> Deref for Held<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match self {
+            Self::Static(held) => held,
+            Self::Shared(held) => held,
+        }
+    }
+}
+
+/// A site with the runtime and the target found for it.
+pub(crate) struct Bound {
+    pub(crate) runtime: Held<Inner>,
+    pub(crate) target: Held<Target>,
+}
+
+impl Bound {
+    pub(crate) fn to(site: &'static Site) -> Self {
+        if let Some(scope) = scoped() {
+            let target = scope.0.registry.site_target(&scope.0, &site.declaration);
+            return Self { runtime: Held::Shared(scope.0), target: Held::Shared(target) };
+        }
+        let runtime = &*installed().0;
+        let target = site.installed.get_or_init(|| runtime.registry.site_target(runtime, &site.declaration));
+        Self { runtime: Held::Static(runtime), target: Held::Static(target) }
+    }
+}

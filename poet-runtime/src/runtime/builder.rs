@@ -1,0 +1,201 @@
+//! Puts a runtime together from what its author says, what is configured, and defaults.
+
+use super::{Inner, Runtime};
+use crate::clock::Clock;
+use crate::config::{Config, ServiceConfig};
+use crate::error::Error;
+use crate::pipeline::Flights;
+use crate::profile::Profile;
+use crate::recorder::{Recorder, RecorderSettings};
+use crate::registry::Registry;
+use crate::site::Learning;
+use crate::store::{MemoryStore, Store};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+/// Assembles a [`Runtime`].
+///
+/// Without a word from its author, a runtime reads its configuration from `POET_CONFIG` or `./poet.toml` where there
+/// is one, and keeps its evidence in the database of `POET_DB`, of the configuration, or in the user's state folder.
+#[derive(Debug, Default)]
+pub struct Builder {
+    source: Source,
+    services: Vec<ServiceConfig>,
+    profiles: Vec<&'static Profile>,
+    default_profile: Option<&'static Profile>,
+    learning: Option<Learning>,
+    keep: Keep,
+    clock: Clock,
+    seed: Option<u64>,
+}
+
+#[derive(Debug, Default)]
+enum Source {
+    /// The environment and the working directory say where.
+    #[default]
+    Discovered,
+    File(PathBuf),
+    Given(Box<Config>),
+}
+
+#[derive(Debug, Default)]
+enum Keep {
+    /// Where the configuration says.
+    #[default]
+    Configured,
+    Database(PathBuf),
+    Store(Box<dyn Store>),
+}
+
+impl Builder {
+    /// Reads the configuration from this file.
+    #[must_use]
+    pub fn config(mut self, path: impl AsRef<Path>) -> Self {
+        self.source = Source::File(path.as_ref().to_owned());
+        self
+    }
+
+    /// Takes this configuration and reads none.
+    #[must_use]
+    pub fn configuration(mut self, config: Config) -> Self {
+        self.source = Source::Given(Box::new(config));
+        self
+    }
+
+    /// Adds a service to the configuration, or replaces the one of that name.
+    #[must_use]
+    pub fn service(mut self, service: ServiceConfig) -> Self {
+        self.services.push(service);
+        self
+    }
+
+    /// Keeps outcomes in the database at this path.
+    #[must_use]
+    pub fn database(mut self, path: impl AsRef<Path>) -> Self {
+        self.keep = Keep::Database(path.as_ref().to_owned());
+        self
+    }
+
+    /// Keeps outcomes in this store.
+    #[must_use]
+    pub fn store(mut self, store: impl Store + 'static) -> Self {
+        self.keep = Keep::Store(Box::new(store));
+        self
+    }
+
+    /// Keeps outcomes in memory, for tests and for programs that want no file; what is learned ends with the process.
+    #[must_use]
+    pub fn in_memory(self) -> Self {
+        self.store(MemoryStore::default())
+    }
+
+    /// Takes time from this clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Makes a profile known by its name in the configuration.
+    #[must_use]
+    pub fn profile(mut self, profile: &'static Profile) -> Self {
+        self.profiles.push(profile);
+        self
+    }
+
+    /// The profile of functions and services that name none.
+    #[must_use]
+    pub fn default_profile(mut self, profile: &'static Profile) -> Self {
+        self.default_profile = Some(profile);
+        self
+    }
+
+    /// What is done with what is learned, where nothing else says so.
+    #[must_use]
+    pub fn learning(mut self, learning: Learning) -> Self {
+        self.learning = Some(learning);
+        self
+    }
+
+    /// Seeds the jitter of delays, so that a run can be repeated.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Puts the runtime together and loads what was learned before.
+    ///
+    /// A database that cannot be opened costs learning and is logged; it is no error here.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_configuration`] with every problem of the configuration and its place.
+    pub fn build(mut self) -> Result<Runtime, Error> {
+        let config = match std::mem::take(&mut self.source) {
+            Source::Discovered => Config::discover(),
+            Source::File(path) => Config::load(&path),
+            Source::Given(config) => Ok(*config),
+        };
+        let config = config.map_err(|error| Error::configuration(Box::new(error)))?;
+        let config = self.services.drain(..).fold(config, Config::service);
+        config.check().map_err(|error| Error::configuration(Box::new(error)))?;
+        Ok(self.assemble(config, None))
+    }
+
+    fn assemble(self, mut config: Config, config_problem: Option<String>) -> Runtime {
+        if let Some(learning) = self.learning {
+            config.learning = learning;
+        }
+        let store = match self.keep {
+            Keep::Store(store) => store,
+            Keep::Database(path) => open(&path),
+            Keep::Configured => open(&config.database()),
+        };
+        let config = Arc::new(config);
+        let default_profile = self.default_profile.unwrap_or(Profile::GENERAL);
+        let registry = Arc::new(Registry::new(config.clone(), self.profiles, default_profile));
+        let settings = RecorderSettings { retention: config.store.retention, ..RecorderSettings::default() };
+        let recorder = Recorder::start(store, self.clock.clone(), settings, registry.clone());
+        let run = recorder.run();
+        Runtime(Arc::new(Inner {
+            // Without a seed of the author's, processes must not wait in step.
+            seed: self.seed.unwrap_or_else(|| uuid::Uuid::now_v7().as_u64_pair().1),
+            clock: self.clock,
+            config,
+            config_problem,
+            registry,
+            recorder,
+            flights: Flights::default(),
+            run,
+            executions: AtomicU64::new(1),
+            extensions: std::sync::Mutex::default(),
+        }))
+    }
+}
+
+/// The runtime of a process whose author said nothing.
+pub(super) fn discover() -> Runtime {
+    let builder = Runtime::builder();
+    match Config::discover() {
+        Ok(config) => builder.assemble(config, None),
+        Err(problem) => {
+            tracing::error!(%problem, "the configuration could not be read; going on with defaults");
+            builder.assemble(Config::default(), Some(problem.to_string()))
+        }
+    }
+}
+
+/// A database that cannot be opened now is tried again at every flush; until then its evidence waits in memory.
+#[cfg(feature = "sqlite")]
+fn open(path: &Path) -> Box<dyn Store> {
+    tracing::info!(path = %path.display(), "outcomes are kept in this database");
+    Box::new(crate::store::SqliteStore::at(path))
+}
+
+#[cfg(not(feature = "sqlite"))]
+fn open(_path: &Path) -> Box<dyn Store> {
+    tracing::info!("outcomes are kept in memory; the feature `sqlite` keeps them in a database");
+    Box::new(MemoryStore::default())
+}

@@ -1,0 +1,234 @@
+//! One service and operation while the process lives: its values in force, its circuit, its budget.
+//!
+//! Found once per site and read by every call, so everything a healthy call touches is an atomic: the values are one
+//! snapshot, a success is one addition. Locks are taken only when something has failed.
+
+use crate::outcome::{FailureKind, TargetId};
+use crate::parameter::Values;
+use crate::policy::Shared;
+use crate::policy::breaker::{Admission, Breaker, Probe, Sign, Thresholds};
+use crate::policy::budget::Budget;
+use crate::profile::Profile;
+use crate::published::Published;
+use crate::site::Learning;
+use crate::store::{ParameterRow, TargetKey};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A parameter of a target, by name and kind of failure.
+pub(crate) type ParameterName = (String, Option<FailureKind>);
+
+/// What all operations of one service share.
+#[derive(Debug)]
+pub(crate) struct Service {
+    epoch: Instant,
+    budget: Mutex<Budget>,
+    /// The successes of each of its operations.
+    successes: Mutex<Vec<Arc<AtomicU64>>>,
+    /// Nanoseconds after `epoch` until which the service asked to be left alone.
+    held: AtomicU64,
+}
+
+impl Service {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { epoch: now, budget: Mutex::new(Budget::new()), successes: Mutex::default(), held: AtomicU64::new(0) }
+    }
+
+    fn since_epoch(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// One service and operation.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) id: TargetId,
+    pub(crate) key: TargetKey,
+    pub(crate) service: Arc<Service>,
+    pub(crate) profile: &'static Profile,
+    pub(crate) learning: Learning,
+    /// What would be in force if nothing had been learned: profile, configuration, pins.
+    pub(crate) unlearned: Values,
+    pinned: Vec<ParameterName>,
+    values: Published,
+    learned: Mutex<BTreeMap<ParameterName, ParameterRow>>,
+    circuit: Circuit,
+}
+
+impl Target {
+    pub(crate) fn new(
+        id: TargetId,
+        key: TargetKey,
+        service: Arc<Service>,
+        profile: &'static Profile,
+        learning: Learning,
+        unlearned: Values,
+        pinned: Vec<ParameterName>,
+    ) -> Self {
+        let circuit = Circuit::new();
+        lock(&service.successes).push(circuit.successes.clone());
+        Self {
+            id,
+            key,
+            service,
+            profile,
+            learning,
+            values: Published::new(&unlearned),
+            unlearned,
+            pinned,
+            learned: Mutex::default(),
+            circuit,
+        }
+    }
+
+    /// The values in force.
+    #[inline]
+    pub(crate) fn values(&self) -> Values {
+        self.values.load()
+    }
+
+    fn thresholds(&self) -> Thresholds {
+        let values = self.values();
+        Thresholds {
+            failures: values.failure_threshold,
+            open_for: values.open_for,
+            successes: values.success_threshold,
+        }
+    }
+
+    /// Whether a person fixed this parameter.
+    pub(crate) fn is_pinned(&self, name: &str, after: Option<FailureKind>) -> bool {
+        self.pinned.iter().any(|(pinned, kind)| pinned == name && (kind.is_none() || *kind == after))
+    }
+
+    /// The learned rows, applied or not.
+    pub(crate) fn learned(&self) -> Vec<ParameterRow> {
+        lock(&self.learned).values().cloned().collect()
+    }
+
+    /// Takes in a learned row and publishes the values that follow. An older revision than the known one is ignored.
+    pub(crate) fn apply(&self, row: &ParameterRow) {
+        let mut learned = lock(&self.learned);
+        let name = (row.key.name.clone(), row.key.after);
+        if learned.get(&name).is_some_and(|known| known.revision >= row.revision) {
+            return;
+        }
+        learned.insert(name, row.clone());
+        let mut values = self.unlearned.clone();
+        for row in learned.values() {
+            let applies = row.applied && self.learning == Learning::On;
+            if applies
+                && !self.is_pinned(&row.key.name, row.key.after)
+                && values.set(&row.key.name, row.key.after, row.value)
+            {
+                values.revision = values.revision.max(row.revision);
+            }
+        }
+        for (retries, &unlearned) in values.max_retries.iter_mut().zip(&self.unlearned.max_retries) {
+            *retries = (*retries).min(self.profile.max_retries_ceiling.max(unlearned));
+        }
+        // A row for all kinds of failure does not move the kinds that are pinned.
+        for (name, kind) in self.pinned.iter().filter(|(_, kind)| kind.is_some()) {
+            if let Some(value) = self.unlearned.get(name, *kind) {
+                values.set(name, *kind, value);
+            }
+        }
+        self.values.store(&values);
+    }
+}
+
+impl Shared for Target {
+    #[inline]
+    fn admit(&self, now: Instant) -> Admission {
+        self.circuit.admit(|| self.thresholds(), now)
+    }
+
+    #[inline]
+    fn settle(&self, probe: Option<Probe>, sign: Sign, now: Instant) {
+        self.circuit.settle(probe, sign, || self.thresholds(), now);
+    }
+
+    fn delays(&self) -> (Duration, Duration) {
+        let values = self.values();
+        (values.base_delay, values.max_delay)
+    }
+
+    #[inline]
+    fn held_until(&self, now: Instant) -> Option<Instant> {
+        let held = self.service.held.load(Ordering::Relaxed);
+        // Nothing is held in the ordinary case, and then the clock arithmetic is not worth doing.
+        if held == 0 {
+            return None;
+        }
+        let until = self.service.epoch + Duration::from_nanos(held);
+        (until > now).then_some(until)
+    }
+
+    fn hold(&self, until: Instant) {
+        self.service.held.fetch_max(self.service.since_epoch(until), Ordering::Relaxed);
+    }
+
+    fn withdraw_retry(&self, now: Instant) -> bool {
+        let successes = lock(&self.service.successes).iter().map(|count| count.load(Ordering::Relaxed)).sum();
+        lock(&self.service.budget).withdraw(successes, now)
+    }
+}
+
+/// A [`Breaker`] that a healthy call passes without a lock.
+#[derive(Debug)]
+struct Circuit {
+    /// Mirrors [`Breaker::is_closed`].
+    closed: AtomicBool,
+    /// Mirrors [`Breaker::is_calm`].
+    calm: AtomicBool,
+    successes: Arc<AtomicU64>,
+    breaker: Mutex<Breaker>,
+}
+
+impl Circuit {
+    fn new() -> Self {
+        Self {
+            closed: AtomicBool::new(true),
+            calm: AtomicBool::new(true),
+            successes: Arc::default(),
+            breaker: Mutex::new(Breaker::new()),
+        }
+    }
+
+    #[inline]
+    fn admit(&self, thresholds: impl FnOnce() -> Thresholds, now: Instant) -> Admission {
+        if self.closed.load(Ordering::Acquire) {
+            return Admission::Pass;
+        }
+        let mut breaker = lock(&self.breaker);
+        let admission = breaker.admit(thresholds(), now);
+        self.mirror(&breaker);
+        admission
+    }
+
+    #[inline]
+    fn settle(&self, probe: Option<Probe>, sign: Sign, thresholds: impl FnOnce() -> Thresholds, now: Instant) {
+        let successes = match sign {
+            Sign::Well => self.successes.fetch_add(1, Ordering::Relaxed) + 1,
+            Sign::Ill | Sign::None => self.successes.load(Ordering::Relaxed),
+        };
+        if probe.is_none() && (sign == Sign::None || (sign == Sign::Well && self.calm.load(Ordering::Acquire))) {
+            return;
+        }
+        let mut breaker = lock(&self.breaker);
+        breaker.record(probe, sign, successes, thresholds(), now);
+        self.mirror(&breaker);
+    }
+
+    fn mirror(&self, breaker: &Breaker) {
+        self.closed.store(breaker.is_closed(), Ordering::Release);
+        self.calm.store(breaker.is_calm(), Ordering::Release);
+    }
+}
+
+/// A poisoned lock is still the best there is: what it guards are counts, and learning may fail but a call may not.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
