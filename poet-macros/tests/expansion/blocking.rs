@@ -1,0 +1,4 @@
+#[poet]
+fn fetch(path: &str) -> io::Result<Doc> {
+    the_body(path)
+}

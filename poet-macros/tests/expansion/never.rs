@@ -1,0 +1,4 @@
+#[poet]
+async fn serve() -> ! {
+    the_body().await
+}

@@ -1,0 +1,4 @@
+#[poet]
+async fn save(mut self, doc: Doc) -> Result<Id, Error> {
+    the_body(self.store, doc).await
+}

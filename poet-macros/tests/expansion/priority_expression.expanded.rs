@@ -1,0 +1,30 @@
+async fn fetch(order: Order) -> Result<Doc, Error> {
+    let call = ::poet::__private::Call::new(
+            ::poet::__private::caps!(Result < Doc, Error >),
+        )
+        .priority(order.priority());
+    ::poet::__private::run_once(
+            {
+                static __POET_SITE: ::poet::__private::Site = ::poet::__private::Site::new(::poet::__private::Declaration {
+                    profile: ::poet::__private::core::option::Option::Some(
+                        &my_crate::SLOW_REPORTS,
+                    ),
+                    ..::poet::__private::Declaration::new(
+                        "fetch",
+                        ::poet::__private::core::module_path!(),
+                        ::poet::__private::core::file!(),
+                        ::poet::__private::core::line!(),
+                    )
+                });
+                &__POET_SITE
+            },
+            call,
+            ::poet::__private::core::pin::pin!(
+                async move { #[allow(clippy::shadow_same)] let order = order; let _ = &
+                order; if let ::poet::__private::core::option::Option::Some(answer) =
+                ::poet::__private::core::option::Option::None:: < Result < Doc, Error > >
+                { return answer; } { the_body(order). await } }
+            ),
+        )
+        .await
+}

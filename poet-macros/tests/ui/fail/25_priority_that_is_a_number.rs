@@ -1,0 +1,8 @@
+use poet::poet;
+
+#[poet(priority = 3)]
+async fn fetch() -> Result<u8, poet::Error> {
+    Ok(1)
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use poet::poet;
+
+#[poet]
+extern "C" fn fetch() -> u8 {
+    1
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use poet::poet;
+
+#[poet]
+struct Service;
+
+fn main() {}

@@ -1,0 +1,10 @@
+use poet::poet;
+
+struct Service;
+
+#[poet]
+impl Service {
+    fn fetch() {}
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use poet::poet;
+
+#[poet]
+trait Service {
+    fn fetch();
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use poet::poet;
+
+#[poet]
+mod service {}
+
+fn main() {}

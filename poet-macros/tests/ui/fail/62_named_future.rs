@@ -1,0 +1,10 @@
+use poet::poet;
+
+struct FetchFuture;
+
+#[poet]
+fn fetch() -> FetchFuture {
+    FetchFuture
+}
+
+fn main() {}

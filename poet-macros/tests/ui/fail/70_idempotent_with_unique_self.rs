@@ -1,0 +1,12 @@
+use poet::poet;
+
+struct Service;
+
+impl Service {
+    #[poet(idempotent)]
+    async fn fetch(&mut self) -> Result<u8, poet::Error> {
+        Ok(1)
+    }
+}
+
+fn main() {}

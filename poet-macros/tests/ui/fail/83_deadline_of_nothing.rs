@@ -1,0 +1,6 @@
+use poet::poet;
+
+#[poet(deadline = "2s")]
+async fn fetch() {}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use poet::poet;
+
+#[poet]
+async fn fetch() -> Result<u8, String> {
+    Ok("one")
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use poet::poet;
+
+#[poet]
+fn fetch() -> u8 {
+    "one"
+}
+
+fn main() {}

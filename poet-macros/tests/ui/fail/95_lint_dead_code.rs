@@ -1,0 +1,8 @@
+#![deny(dead_code)]
+
+use poet::poet;
+
+#[poet]
+async fn fetch() {}
+
+fn main() {}

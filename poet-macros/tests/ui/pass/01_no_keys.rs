@@ -1,0 +1,8 @@
+#![deny(warnings)]
+
+#[poet::poet]
+async fn fetch() {}
+
+fn main() {
+    drop(fetch());
+}
