@@ -1,0 +1,34 @@
+//! The MCP client layer: calls to the tools of MCP servers, over streamable HTTP and over standard input and output.
+//!
+//! ```text
+//! resource    the handle users hold                    calls through every stage of the runtime
+//! blocking    the same for synchronous functions
+//! canonical   what makes two reads identical           pure
+//! session     one supervised connection per service    connect once, share, probe, replace
+//! connection  what a connection is; plain types        a fake fits here
+//! sdk         the only module that names the SDK
+//! classify    what an error says about the service     pure
+//! fault       the error itself
+//! ```
+
+mod blocking;
+mod canonical;
+mod classify;
+mod connection;
+mod fault;
+mod resource;
+mod sdk;
+mod session;
+
+pub use connection::{Era, Limits, McpConnection, Pending, Target, ToolAnswer, ToolCall, ToolInfo};
+pub use fault::{Fault, McpError};
+pub use resource::{McpRequest, McpResource};
+pub use session::{Connector, Session};
+
+use poet_runtime::Class;
+use std::error::Error;
+
+/// Recognises the layer's own errors in the source chain of a function's error.
+pub(crate) fn recognise(error: &(dyn Error + 'static)) -> Option<Class> {
+    error.downcast_ref::<McpError>().map(McpError::class)
+}

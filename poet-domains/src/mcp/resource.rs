@@ -1,0 +1,367 @@
+//! The handle that users hold: a service by its name, whose tools are called through every stage of the runtime.
+//!
+//! What is decided here is which calls may be repeated. The caller's word stands first, the configuration's second, and
+//! what the server says about its own tool counts only if the service is configured as trusted. Unknown means no.
+//! Reads among them that are identical and under way at the same time share one call.
+
+use super::blocking;
+use super::canonical;
+use super::connection::{Limits, Target, ToolInfo};
+use super::fault::McpError;
+use super::session::{Due, Session};
+use crate::MCP_INTEGRATION;
+use poet_runtime::config::{ServiceConfig, ToolConfig, Transport};
+use poet_runtime::service::{Failure, ServiceCall};
+use poet_runtime::{AsPriority, Clock, Error, Priority, Reply, Runtime};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The operation under which listing tools is learned and reported.
+const LIST: &str = "tools/list";
+
+/// An MCP server, by the name it is configured under.
+///
+/// Making one is cheap and touches nothing; the server is connected to at the first call, and all handles of one name
+/// share the connection.
+///
+/// # Examples
+///
+/// ```no_run
+/// use poet_domains::mcp::McpResource;
+/// use serde_json::json;
+/// use std::time::Duration;
+///
+/// # async fn example() -> Result<(), poet_runtime::Error> {
+/// let crm = McpResource::new("salesforce_crm");
+/// let contact = crm.call_tool("get_contact", json!({ "id": 7 })).await?;
+/// let updated = crm
+///     .tool("update_contact")
+///     .args(contact.value())
+///     .idempotent()
+///     .deadline(Duration::from_secs(5))
+///     .call()
+///     .await?;
+/// println!("{} after {} attempts", updated.value(), updated.attempts());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct McpResource {
+    service: Cow<'static, str>,
+}
+
+impl McpResource {
+    /// The server configured under this name. Whether there is one is asked at the first call.
+    pub fn new(service: impl Into<Cow<'static, str>>) -> Self {
+        Self { service: service.into() }
+    }
+
+    /// The name it is configured under.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.service
+    }
+
+    /// Calls a tool. The arguments are whatever serialises to a JSON object.
+    ///
+    /// # Errors
+    ///
+    /// The tool's or the server's own error, or why there was no answer; see [`Error`].
+    pub async fn call_tool(&self, tool: impl Into<String>, arguments: impl Serialize) -> Result<Reply, Error> {
+        self.tool(tool).args(arguments).call().await
+    }
+
+    /// [`call_tool`](Self::call_tool) for synchronous functions: blocks the thread.
+    ///
+    /// # Errors
+    ///
+    /// As for [`call_tool`](Self::call_tool).
+    pub fn call_tool_blocking(&self, tool: impl Into<String>, arguments: impl Serialize) -> Result<Reply, Error> {
+        self.tool(tool).args(arguments).call_blocking()
+    }
+
+    /// Starts to describe a call about which there is more to say than its arguments.
+    pub fn tool(&self, tool: impl Into<String>) -> McpRequest {
+        McpRequest {
+            service: self.service.clone(),
+            tool: tool.into(),
+            arguments: Ok(Map::new()),
+            idempotent: false,
+            priority: None,
+            deadline: None,
+            timeout: None,
+            retries: None,
+        }
+    }
+
+    /// Asks the server which tools it has.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such service, or no answer.
+    pub async fn list_tools(&self) -> Result<Vec<ToolInfo>, Error> {
+        let runtime = Runtime::current();
+        let session = runtime.extension::<Connections>().session(runtime.service(&self.service)?)?;
+        Ok(list(&runtime, &self.service, &session, None).await?.to_vec())
+    }
+
+    /// [`list_tools`](Self::list_tools) for synchronous functions: blocks the thread.
+    ///
+    /// # Errors
+    ///
+    /// As for [`list_tools`](Self::list_tools).
+    pub fn list_tools_blocking(&self) -> Result<Vec<ToolInfo>, Error> {
+        blocking::wait(self.list_tools())
+    }
+}
+
+/// One call of a tool, being described. What is written here stands before the configuration and before what was
+/// learned.
+#[derive(Debug)]
+#[must_use = "a described call does nothing until it is called"]
+pub struct McpRequest {
+    service: Cow<'static, str>,
+    tool: String,
+    arguments: Result<Map<String, Value>, String>,
+    idempotent: bool,
+    priority: Option<Priority>,
+    deadline: Option<Duration>,
+    timeout: Option<Duration>,
+    retries: Option<u8>,
+}
+
+impl McpRequest {
+    /// The arguments: whatever serialises to a JSON object. `null` means none.
+    pub fn args(mut self, arguments: impl Serialize) -> Self {
+        self.arguments = match serde_json::to_value(arguments) {
+            Ok(Value::Object(arguments)) => Ok(arguments),
+            Ok(Value::Null) => Ok(Map::new()),
+            Ok(other) => Err(format!("are {} and have to be an object", kind(&other))),
+            Err(error) => Err(format!("cannot be written as JSON: {error}")),
+        };
+        self
+    }
+
+    /// Says that executing the call twice does no more than executing it once.
+    pub fn idempotent(mut self) -> Self {
+        self.idempotent = true;
+        self
+    }
+
+    /// How much the call matters; else as much as the function around it.
+    pub fn priority(mut self, priority: impl AsPriority) -> Self {
+        self.priority = Some(priority.as_priority());
+        self
+    }
+
+    /// The longest the whole call may take, waits and retries included.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// The longest one attempt may take.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Extra tries, as far as trying again is safe.
+    pub fn retries(mut self, retries: u8) -> Self {
+        self.retries = Some(retries);
+        self
+    }
+
+    /// Makes the call.
+    ///
+    /// # Errors
+    ///
+    /// The tool's or the server's own error, or why there was no answer; see [`Error`].
+    pub async fn call(self) -> Result<Reply, Error> {
+        let Self { service, tool, .. } = &self;
+        let arguments = match &self.arguments {
+            Ok(arguments) => arguments,
+            Err(problem) => return Err(Error::denied(format!("the arguments of {tool} of {service} {problem}"))),
+        };
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(Error::configuration(
+                "calling a tool needs a tokio runtime; `call_tool_blocking` brings its own",
+            ));
+        }
+        let runtime = Runtime::current();
+        let config = runtime.service(service)?;
+        let session = &runtime.extension::<Connections>().session(config)?;
+        let unset = ToolConfig::default();
+        let configured = config.tools.get(tool).unwrap_or(&unset);
+
+        let mut deadline = self.deadline;
+        if asks_the_server(self.idempotent, config, configured) && !session.knows_tools() {
+            // Once for every service. The time it takes is the call's.
+            let limit = deadline.or(configured.deadline).or(config.deadline).unwrap_or(MCP_INTEGRATION.deadline);
+            let clock = Clock::system();
+            let began = clock.now();
+            list(&runtime, service, session, Some(limit)).await?;
+            deadline = Some(limit.saturating_sub(clock.now().saturating_duration_since(began)));
+        }
+        let claims = config.trusted.then(|| session.known_tool(tool)).flatten();
+        let nature = nature(self.idempotent, configured, claims.as_ref());
+        let token = config.auth_token.as_ref().map(|token| token.expose());
+        let call = ServiceCall {
+            repeatable: nature.repeatable,
+            priority: self.priority,
+            deadline,
+            timeout: self.timeout,
+            retries: self.retries,
+            coalesce: nature.read_only.then(|| canonical::key(service, tool, token, arguments)),
+            ..ServiceCall::new(service, tool, &MCP_INTEGRATION)
+        };
+        let answer = runtime.call(&call, |attempt| async move {
+            let due = Due::of_attempt(attempt.until);
+            let answer = session.call_once(tool, arguments, &due, None).await.map_err(failure)?;
+            Ok(answer.value)
+        });
+        Ok(Reply::new(answer.await?, configured.cost))
+    }
+
+    /// [`call`](Self::call) for synchronous functions: blocks the thread.
+    ///
+    /// # Errors
+    ///
+    /// As for [`call`](Self::call).
+    pub fn call_blocking(self) -> Result<Reply, Error> {
+        blocking::wait(self.call())
+    }
+}
+
+async fn list(
+    runtime: &Runtime,
+    service: &str,
+    session: &Session,
+    deadline: Option<Duration>,
+) -> Result<Arc<[ToolInfo]>, Error> {
+    // Those who call a server first all at once ask it once.
+    let coalesce = Some(format!("{LIST} of {service}"));
+    let call =
+        ServiceCall { repeatable: true, deadline, coalesce, ..ServiceCall::new(service, LIST, &MCP_INTEGRATION) };
+    let answer = runtime.call(&call, |attempt| async move {
+        session.list_once(&Due::of_attempt(attempt.until)).await.map_err(failure)
+    });
+    Ok(answer.await?.value)
+}
+
+fn failure(error: McpError) -> Failure {
+    Failure::new(error.class(), error)
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// Whether the server's own claims would decide anything, so that they have to be known before the call.
+fn asks_the_server(idempotent: bool, config: &ServiceConfig, tool: &ToolConfig) -> bool {
+    config.trusted && !idempotent && tool.idempotent.is_none() && tool.read_only.is_none()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Nature {
+    repeatable: bool,
+    read_only: bool,
+}
+
+/// What a tool is taken for: the caller's word before the configuration's before the claims of a trusted server.
+fn nature(idempotent: bool, tool: &ToolConfig, claims: Option<&ToolInfo>) -> Nature {
+    let read_only = tool.read_only.unwrap_or_else(|| claims.is_some_and(|tool| tool.read_only == Some(true)));
+    let configured = tool.idempotent.or(tool.read_only.filter(|&read_only| read_only));
+    let claimed = || claims.is_some_and(ToolInfo::claims_repeatable);
+    let repeatable = idempotent || configured.unwrap_or_else(claimed);
+    // A tool that may not be repeated is not shared either, whatever else was said about it.
+    Nature { repeatable, read_only: read_only && repeatable }
+}
+
+/// The connections of one runtime, one for each service; they end with it.
+#[derive(Debug, Default)]
+struct Connections(Mutex<HashMap<String, Session>>);
+
+impl Connections {
+    fn session(&self, config: &ServiceConfig) -> Result<Session, Error> {
+        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = sessions.get(&config.name) {
+            return Ok(session.clone());
+        }
+        let session = Session::new(target(config)?, Limits::default());
+        sessions.insert(config.name.clone(), session.clone());
+        Ok(session)
+    }
+}
+
+fn target(config: &ServiceConfig) -> Result<Target, Error> {
+    let missing = |what: &str| Error::configuration(format!("service `{}` has no {what}", config.name));
+    match config.transport {
+        Transport::Http => {
+            let endpoint = config.endpoints.first().ok_or_else(|| missing("endpoint to call its tools at"))?;
+            let token = config.auth_token.as_ref().map(|token| token.expose().to_owned());
+            Ok(Target::Http { url: endpoint.url.clone(), token })
+        }
+        Transport::Stdio => {
+            let command = config.command.clone().ok_or_else(|| missing("command to start it with"))?;
+            Ok(Target::Stdio { command, args: config.args.clone(), env: config.env.clone() })
+        }
+        other => Err(Error::configuration(format!("service `{}`: no tools over {}", config.name, other.as_str()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims(read_only: Option<bool>, idempotent: Option<bool>) -> ToolInfo {
+        ToolInfo { read_only, idempotent, ..ToolInfo::default() }
+    }
+
+    fn is(idempotent: bool, tool: &ToolConfig, claims: Option<&ToolInfo>) -> (bool, bool) {
+        let nature = nature(idempotent, tool, claims);
+        (nature.repeatable, nature.read_only)
+    }
+
+    #[test]
+    fn what_nobody_vouches_for_is_a_write() {
+        let unset = ToolConfig::default();
+        assert_eq!(is(false, &unset, None), (false, false));
+        assert_eq!(is(false, &unset, Some(&claims(None, None))), (false, false));
+        assert_eq!(is(false, &unset, Some(&claims(Some(false), Some(false)))), (false, false));
+    }
+
+    #[test]
+    fn the_caller_stands_before_the_configuration_and_that_before_the_server() {
+        let unset = ToolConfig::default();
+        let never = ToolConfig { idempotent: Some(false), ..ToolConfig::default() };
+        let read = claims(Some(true), None);
+        assert_eq!(is(false, &unset, Some(&read)), (true, true));
+        assert_eq!(is(false, &unset, Some(&claims(None, Some(true)))), (true, false));
+        assert_eq!(is(false, &never, Some(&read)), (false, false));
+        assert_eq!(is(true, &never, None), (true, false));
+        assert_eq!(is(false, &ToolConfig::default().idempotent(), None), (true, false));
+        assert_eq!(is(false, &ToolConfig::default().read_only(), None), (true, true));
+    }
+
+    #[test]
+    fn only_a_trusted_server_that_could_decide_something_is_asked_first() {
+        let unset = ToolConfig::default();
+        let trusted = ServiceConfig::http("crm", "http://crm").trusted();
+        assert!(asks_the_server(false, &trusted, &unset));
+        assert!(!asks_the_server(true, &trusted, &unset));
+        assert!(!asks_the_server(false, &trusted, &ToolConfig::default().read_only()));
+        assert!(!asks_the_server(false, &ServiceConfig::http("crm", "http://crm"), &unset));
+    }
+}

@@ -1,0 +1,536 @@
+//! Keeps one live connection to a service, shared by all its callers.
+//!
+//! The SDK neither restarts a child nor notices a session that its server has forgotten. Here a connection that ended
+//! is replaced on the next call, one whose session is unknown is replaced at once, and one that swallowed a request is
+//! *suspect*: before its next use it is probed, unless another call on it succeeded meanwhile, and replaced if it does
+//! not answer. Connecting is done once for all who wait for it, in a task of its own, so that a caller that gives up
+//! does not make the next one start again. A replaced connection is closed when its last call has ended.
+
+use super::connection::{Era, Limits, McpConnection, Pending, Target, ToolAnswer, ToolCall, ToolInfo};
+use super::fault::{Fault, McpError};
+use super::{classify, sdk};
+use poet_runtime::Clock;
+use serde_json::{Map, Value};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio::time::timeout_at;
+
+/// What a connection comes from: a [`Target`], or a transport the SDK does not have.
+pub trait Connector: Send + Sync + fmt::Debug {
+    /// Connects to the server, taking it to be of the era it was found to be of before, and lists its tools.
+    ///
+    /// Whatever fails here, no call was sent.
+    fn connect<'a>(&'a self, era: Option<Era>, limits: &'a Limits) -> Pending<'a, (Arc<dyn McpConnection>, Era)>;
+}
+
+impl Connector for Target {
+    fn connect<'a>(&'a self, era: Option<Era>, limits: &'a Limits) -> Pending<'a, (Arc<dyn McpConnection>, Era)> {
+        Box::pin(sdk::connect(self, era, limits))
+    }
+}
+
+/// The supervised connection to one service. Clones share it.
+///
+/// Nothing is connected before the first call.
+#[derive(Clone, Debug)]
+pub struct Session(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    connector: Box<dyn Connector>,
+    limits: Limits,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    slot: Slot,
+    era: Option<Era>,
+    tools: Option<Arc<[ToolInfo]>>,
+    connects: u64,
+}
+
+type Outcome = Result<Arc<Live>, McpError>;
+
+#[derive(Debug, Default)]
+enum Slot {
+    #[default]
+    Empty,
+    Connecting(watch::Receiver<Option<Outcome>>),
+    Live(Arc<Live>),
+}
+
+/// A connection in use; the last one to let go of it closes it.
+#[derive(Debug)]
+struct Live {
+    connection: Arc<dyn McpConnection>,
+    suspect: AtomicBool,
+    /// Found not to answer; whoever still holds it looks for another one.
+    condemned: AtomicBool,
+    checking: tokio::sync::Mutex<()>,
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.connection.close();
+    }
+}
+
+/// A call that ends neither in an answer nor in an error was dropped: nobody knows what became of it.
+struct Watched<'a> {
+    live: &'a Live,
+    ended: bool,
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.live.suspect.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+enum Step {
+    Use(Arc<Live>),
+    Check(Arc<Live>),
+    Wait(watch::Receiver<Option<Outcome>>),
+}
+
+impl Session {
+    /// A session that is not connected yet.
+    #[must_use]
+    pub fn new(connector: impl Connector + 'static, limits: Limits) -> Self {
+        Self(Arc::new(Shared { connector: Box::new(connector), limits, state: Mutex::default() }))
+    }
+
+    /// How often a connection was started; more than once only if one was lost.
+    #[must_use]
+    pub fn connects(&self) -> u64 {
+        self.state().connects
+    }
+
+    /// What the server said about a tool when it was last connected; `None` if it never was, or has no such tool.
+    #[must_use]
+    pub fn known_tool(&self, name: &str) -> Option<ToolInfo> {
+        self.state().tools.as_ref()?.iter().find(|tool| tool.name == name).cloned()
+    }
+
+    /// Whether the server's tools are known, from a connection of now or before.
+    #[must_use]
+    pub fn knows_tools(&self) -> bool {
+        self.state().tools.is_some()
+    }
+
+    /// Calls a tool; ends by `until`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no connection, or no answer, or the answer is an error. What the tool itself calls an error
+    /// (`isError`) is [`Fault::Tool`].
+    pub async fn call(
+        &self,
+        tool: &str,
+        arguments: &Map<String, Value>,
+        until: Instant,
+        meta: Option<Map<String, Value>>,
+    ) -> Result<ToolAnswer, McpError> {
+        self.call_once(tool, arguments, &Due::of(until), meta).await
+    }
+
+    /// Asks the server for its tools; ends by `until`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no connection, or no answer.
+    pub async fn list_tools(&self, until: Instant) -> Result<Arc<[ToolInfo]>, McpError> {
+        self.list_once(&Due::of(until)).await
+    }
+
+    pub(super) async fn call_once(
+        &self,
+        tool: &str,
+        arguments: &Map<String, Value>,
+        due: &Due,
+        meta: Option<Map<String, Value>>,
+    ) -> Result<ToolAnswer, McpError> {
+        let live = self.live(due.connected).await?;
+        let call = ToolCall { name: tool, arguments, until: due.answered, meta };
+        let result = self.watch(&live, live.connection.call(call)).await;
+        let listed = live.connection.tools().iter().any(|known| known.name == tool);
+        judged(result, listed)
+    }
+
+    pub(super) async fn list_once(&self, due: &Due) -> Result<Arc<[ToolInfo]>, McpError> {
+        let live = self.live(due.connected).await?;
+        let tools = self.watch(&live, live.connection.list_tools(due.answered)).await?;
+        self.state().tools = Some(tools.clone());
+        Ok(tools)
+    }
+
+    /// Lets go of the connection; it is closed in the background once no call uses it. The next call connects anew.
+    pub fn close(&self) {
+        let slot = std::mem::take(&mut self.state().slot);
+        drop(slot);
+    }
+
+    /// Waits for the answer to a request and learns from how it ended, if only by being dropped.
+    async fn watch<T>(&self, live: &Arc<Live>, answer: Pending<'_, T>) -> Result<T, McpError> {
+        let mut watched = Watched { live, ended: false };
+        let result = answer.await;
+        watched.ended = true;
+        self.learn(live, result.as_ref().err());
+        result
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection that is believed to be well.
+    async fn live(&self, until: Instant) -> Result<Arc<Live>, McpError> {
+        loop {
+            if Clock::system().now() >= until {
+                return Err(McpError::new(Fault::Timeout { sent: false }, ""));
+            }
+            match self.step() {
+                Step::Use(live) => return Ok(live),
+                Step::Check(live) => {
+                    if live.check(until, self.0.limits.health_probe).await? {
+                        self.state().tools = Some(live.connection.tools());
+                        return Ok(live);
+                    }
+                    self.discard(&live);
+                }
+                Step::Wait(mut connecting) => {
+                    // `None` is an outcome that never came: the runtime the task ran on has ended, and the task with it.
+                    let outcome = match timeout_at(until.into(), connecting.wait_for(Option::is_some)).await {
+                        Err(_) => return Err(McpError::new(Fault::Timeout { sent: false }, "still connecting")),
+                        Ok(outcome) => outcome.ok().and_then(|outcome| outcome.clone()),
+                    };
+                    match outcome {
+                        Some(outcome) => return outcome,
+                        None => self.forget(&connecting),
+                    }
+                }
+            }
+        }
+    }
+
+    fn step(&self) -> Step {
+        let mut state = self.state();
+        match &state.slot {
+            Slot::Live(live) if live.connection.is_dead() => {}
+            Slot::Live(live) if live.is_doubtful() => return Step::Check(live.clone()),
+            Slot::Live(live) => return Step::Use(live.clone()),
+            Slot::Connecting(connecting) => return Step::Wait(connecting.clone()),
+            Slot::Empty => {}
+        }
+        let (tell, told) = watch::channel(None);
+        state.connects += 1;
+        let replaced = std::mem::replace(&mut state.slot, Slot::Connecting(told.clone()));
+        let era = state.era;
+        drop(state);
+        drop(replaced);
+        let session = self.clone();
+        tokio::spawn(async move {
+            let result = session.0.connector.connect(era, &session.0.limits).await;
+            let outcome = session.connected(result, &tell);
+            tell.send_replace(Some(outcome));
+        });
+        Step::Wait(told)
+    }
+
+    fn connected(
+        &self,
+        result: Result<(Arc<dyn McpConnection>, Era), McpError>,
+        tell: &watch::Sender<Option<Outcome>>,
+    ) -> Outcome {
+        let mut state = self.state();
+        // Closed meanwhile: those who wait may use it, nobody else.
+        let mine = matches!(&state.slot, Slot::Connecting(told) if told.same_channel(&tell.subscribe()));
+        match result {
+            Ok((connection, era)) => {
+                state.era = Some(era);
+                state.tools = Some(connection.tools());
+                let live = Arc::new(Live {
+                    connection,
+                    suspect: false.into(),
+                    condemned: false.into(),
+                    checking: tokio::sync::Mutex::new(()),
+                });
+                if mine {
+                    state.slot = Slot::Live(live.clone());
+                }
+                Ok(live)
+            }
+            Err(error) => {
+                if mine {
+                    state.slot = Slot::Empty;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn forget(&self, connecting: &watch::Receiver<Option<Outcome>>) {
+        let mut state = self.state();
+        if matches!(&state.slot, Slot::Connecting(told) if told.same_channel(connecting)) {
+            state.slot = Slot::Empty;
+        }
+    }
+
+    fn discard(&self, dead: &Arc<Live>) {
+        let mut state = self.state();
+        let replaced = match &state.slot {
+            Slot::Live(live) if Arc::ptr_eq(live, dead) => Some(std::mem::take(&mut state.slot)),
+            _ => None,
+        };
+        drop(state);
+        drop(replaced);
+    }
+
+    fn forget_era(&self, live: &Arc<Live>) {
+        self.state().era = None;
+        self.discard(live);
+    }
+
+    /// Draws the conclusions about the connection from how a call on it ended.
+    fn learn(&self, live: &Arc<Live>, error: Option<&McpError>) {
+        const UNSUPPORTED_VERSION: Fault = Fault::Rpc { code: -32022 };
+        match error.map(McpError::fault) {
+            Some(Fault::Session) => self.discard(live),
+            Some(UNSUPPORTED_VERSION) => self.forget_era(live),
+            // A server replaced by an older one refuses what it does not understand in ways of its own.
+            Some(Fault::Http { status: 400 | 404 | 405, .. }) if self.state().era == Some(Era::Modern) => {
+                self.forget_era(live);
+            }
+            Some(Fault::Lost | Fault::Connect | Fault::Timeout { .. }) => live.suspect.store(true, Ordering::Relaxed),
+            // Whatever it was, the server answered.
+            _ => live.suspect.store(false, Ordering::Relaxed),
+        }
+    }
+}
+
+impl Live {
+    /// Whether the server has to be asked something before the connection is used again.
+    fn is_doubtful(&self) -> bool {
+        self.suspect.load(Ordering::Relaxed) || self.connection.is_outdated()
+    }
+
+    /// Whether a doubtful connection answers; asked once for all who wait for it.
+    async fn check(&self, until: Instant, limit: Duration) -> Result<bool, McpError> {
+        let Ok(_asking) = timeout_at(until.into(), self.checking.lock()).await else {
+            return Err(McpError::new(Fault::Timeout { sent: false }, "still probing the connection"));
+        };
+        if self.condemned.load(Ordering::Relaxed) || self.connection.is_dead() {
+            return Ok(false);
+        }
+        if !self.is_doubtful() {
+            return Ok(true);
+        }
+        // Half of what is left at most, so that there is time to connect anew.
+        let now = Clock::system().now();
+        let asked_by = now + limit.min(until.saturating_duration_since(now) / 2);
+        let asked = if self.connection.is_outdated() {
+            self.connection.list_tools(asked_by).await.map(|_| ())
+        } else {
+            self.connection.probe(asked_by).await
+        };
+        // A refusal is an answer too; the call will get its own.
+        let answered = match asked.map_err(|error| error.fault()) {
+            Ok(()) => true,
+            Err(fault) => matches!(fault, Fault::Http { .. } | Fault::Rpc { .. }),
+        };
+        self.suspect.store(!answered, Ordering::Relaxed);
+        self.condemned.store(!answered, Ordering::Relaxed);
+        Ok(answered)
+    }
+}
+
+/// By when a call has to be connected, and by when it has to be answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    connected: Instant,
+    answered: Instant,
+}
+
+impl Due {
+    /// For a call that ends itself.
+    fn of(until: Instant) -> Self {
+        // A little earlier: that nothing was sent is known here, and lost if whoever waits drops the call first.
+        const MARGIN: Duration = Duration::from_millis(5);
+        let left = until.saturating_duration_since(Clock::system().now());
+        Self { connected: until.checked_sub(MARGIN.min(left / 4)).unwrap_or(until), answered: until }
+    }
+
+    /// For an attempt that the pipeline drops at that moment, and then says itself which of its limits it was.
+    pub(super) fn of_attempt(until: Instant) -> Self {
+        const NEVER_REACHED: Duration = Duration::from_secs(1);
+        Self { answered: until + NEVER_REACHED, ..Self::of(until) }
+    }
+}
+
+/// What an answer means, given whether the tool is on the server's list.
+fn judged(result: Result<ToolAnswer, McpError>, listed: bool) -> Result<ToolAnswer, McpError> {
+    let unknown = |text: &str| !listed && classify::reads_as_unknown_tool(text);
+    match result {
+        Ok(answer) if unknown(&answer.text) => Err(McpError::new(Fault::UnknownTool, answer.text)),
+        Ok(answer) if answer.is_error => Err(McpError::tool(answer.text)),
+        Err(error) if matches!(error.fault(), Fault::Rpc { .. }) && unknown(error.text()) => {
+            Err(McpError::new(Fault::UnknownTool, error.text()))
+        }
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::pending;
+    use std::sync::atomic::AtomicUsize;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// What the fake connections have in common.
+    #[derive(Debug, Default)]
+    struct World {
+        connected: AtomicUsize,
+        closed: AtomicUsize,
+        /// Connections up to this number answer nothing, not even a probe.
+        wedged: AtomicUsize,
+    }
+
+    #[derive(Debug)]
+    struct Fake(Arc<World>);
+
+    impl Connector for Fake {
+        fn connect<'a>(&'a self, _: Option<Era>, _: &'a Limits) -> Pending<'a, (Arc<dyn McpConnection>, Era)> {
+            Box::pin(async {
+                let number = self.0.connected.fetch_add(1, Ordering::SeqCst) + 1;
+                tokio::time::sleep(SECOND).await;
+                Ok((Arc::new(Line { world: self.0.clone(), number }) as Arc<dyn McpConnection>, Era::Legacy))
+            })
+        }
+    }
+
+    #[derive(Debug)]
+    struct Line {
+        world: Arc<World>,
+        number: usize,
+    }
+
+    impl Line {
+        async fn answer<T>(&self, until: Instant, answer: T) -> Result<T, McpError> {
+            if self.number <= self.world.wedged.load(Ordering::SeqCst) {
+                tokio::time::sleep_until(until.into()).await;
+                return Err(McpError::new(Fault::Timeout { sent: true }, ""));
+            }
+            Ok(answer)
+        }
+    }
+
+    impl McpConnection for Line {
+        fn tools(&self) -> Arc<[ToolInfo]> {
+            Arc::from([])
+        }
+
+        fn list_tools(&self, until: Instant) -> Pending<'_, Arc<[ToolInfo]>> {
+            Box::pin(self.answer(until, self.tools()))
+        }
+
+        fn probe(&self, until: Instant) -> Pending<'_, ()> {
+            Box::pin(self.answer(until, ()))
+        }
+
+        fn call<'a>(&'a self, call: ToolCall<'a>) -> Pending<'a, ToolAnswer> {
+            if call.name == "hang" {
+                return Box::pin(pending());
+            }
+            let answer = ToolAnswer::new(&[&self.number.to_string()], Vec::new(), None, false);
+            Box::pin(self.answer(call.until, answer))
+        }
+
+        fn is_dead(&self) -> bool {
+            false
+        }
+
+        fn close(&self) {
+            self.world.closed.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn session() -> (Arc<World>, Session) {
+        let world = Arc::<World>::default();
+        (world.clone(), Session::new(Fake(world), Limits::default()))
+    }
+
+    async fn call(session: &Session, tool: &str, within: Duration) -> Result<String, McpError> {
+        let until = Clock::system().now() + within;
+        session.call(tool, &Map::new(), until, None).await.map(|answer| answer.text)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replaced_connection_is_closed_when_its_last_call_has_ended() {
+        let (world, session) = session();
+        assert_eq!(call(&session, "a", 5 * SECOND).await.unwrap(), "1");
+        let other = session.clone();
+        let hanging = tokio::spawn(async move { call(&other, "hang", 3600 * SECOND).await });
+        tokio::task::yield_now().await;
+        world.wedged.store(1, Ordering::SeqCst);
+        assert!(call(&session, "a", SECOND).await.is_err());
+        assert_eq!(call(&session, "a", 5 * SECOND).await.unwrap(), "2");
+        assert_eq!(world.closed.load(Ordering::SeqCst), 0, "somebody still waits on the first one");
+        hanging.abort();
+        assert!(hanging.await.unwrap_err().is_cancelled());
+        assert_eq!(world.closed.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_suspect_connection_is_probed_once_for_all_who_wait() {
+        let (world, session) = session();
+        call(&session, "a", 5 * SECOND).await.unwrap();
+        world.wedged.store(1, Ordering::SeqCst);
+        assert!(call(&session, "a", SECOND).await.is_err());
+        let began = tokio::time::Instant::now();
+        let calls = (0..50).map(|_| {
+            let session = session.clone();
+            tokio::spawn(async move { call(&session, "a", 10 * SECOND).await })
+        });
+        for call in calls.collect::<Vec<_>>() {
+            assert_eq!(call.await.unwrap().unwrap(), "2");
+        }
+        assert_eq!(world.connected.load(Ordering::SeqCst), 2);
+        assert!(began.elapsed() < 3 * SECOND, "one probe of a second, one connection of a second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_leaves_time_to_connect_anew() {
+        let patient = Limits { health_probe: 60 * SECOND, ..Limits::default() };
+        let world = Arc::<World>::default();
+        let session = Session::new(Fake(world.clone()), patient);
+        call(&session, "a", 5 * SECOND).await.unwrap();
+        world.wedged.store(1, Ordering::SeqCst);
+        assert!(call(&session, "a", SECOND).await.is_err());
+        assert_eq!(call(&session, "a", 5 * SECOND).await.unwrap(), "2");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_while_connecting_leaves_the_connection_to_the_next() {
+        let (world, session) = session();
+        let error = call(&session, "a", SECOND / 2).await.unwrap_err();
+        assert_eq!(error.fault(), Fault::Timeout { sent: false });
+        assert_eq!(call(&session, "a", SECOND).await.unwrap(), "1");
+        assert_eq!(world.connected.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_asked_of_a_call_that_comes_too_late() {
+        let (world, session) = session();
+        let error = call(&session, "a", Duration::ZERO).await.unwrap_err();
+        assert_eq!(error.fault(), Fault::Timeout { sent: false });
+        assert_eq!(world.connected.load(Ordering::SeqCst), 0);
+    }
+}
