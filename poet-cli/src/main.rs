@@ -1,1 +1,95 @@
-fn main() {}
+//! The `poet` command: what the services of a program do, what was learned about them, and why.
+//!
+//! It only reads: the database is opened read-only, beside the program that writes it. Exit codes: 0 for an answer, 1
+//! where there is nothing to answer from or about, 2 for a command that cannot be understood.
+
+mod arguments;
+mod database;
+mod params;
+
+use arguments::{Arguments, Command, Format};
+use clap::Parser;
+use poet_runtime::report::text::Style;
+use poet_runtime::report::{Report, Scope, json, text};
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(answer) => print(&answer),
+        Err(refusal) => {
+            // Nobody may be listening there either; the exit code still says it.
+            let _ = writeln!(io::stderr(), "poet: {}", refusal.message);
+            ExitCode::from(refusal.code)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<String, Refusal> {
+    let path = database::path(arguments, std::env::var_os("POET_DB"))?;
+    match &arguments.command {
+        Command::Report { service, limit } => {
+            let scope = Scope { service: service.clone(), executions: *limit };
+            let report = database::gather(&path, &scope)?;
+            non_empty(&report, service.as_deref())?;
+            Ok(arguments.format.of(|style| text::report(&report, style), || json::report(&report)))
+        }
+        Command::Params(command) => params::run(command, &database::gather(&path, &command.scope())?, arguments.format),
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+struct Refusal {
+    message: String,
+    code: u8,
+}
+
+impl Refusal {
+    fn nothing(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: 1 }
+    }
+
+    fn usage(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: 2 }
+    }
+}
+
+fn non_empty(report: &Report, service: Option<&str>) -> Result<(), Refusal> {
+    if !report.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::nothing(match service {
+        Some(service) => format!("nothing is known about service `{service}` in {}", report.store),
+        None => format!("nothing is recorded yet in {}", report.store),
+    }))
+}
+
+impl Format {
+    fn of(self, text: impl FnOnce(Style) -> String, json: impl FnOnce() -> serde_json::Value) -> String {
+        match self {
+            Self::Text => text(style()),
+            Self::Json => format!("{:#}\n", json()),
+        }
+    }
+}
+
+fn style() -> Style {
+    // https://no-color.org: set to anything but nothing.
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if io::stdout().is_terminal() && !no_color { Style::Terminal } else { Style::Plain }
+}
+
+fn print(answer: &str) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match out.write_all(answer.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever reads us has seen enough, as `head` has.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "poet: writing the answer: {error}");
+            ExitCode::FAILURE
+        }
+        Ok(()) => ExitCode::SUCCESS,
+    }
+}

@@ -1,0 +1,79 @@
+//! `poet params`: what was learned.
+
+use crate::arguments::{Format, Params};
+use crate::{Refusal, non_empty};
+use poet_runtime::FailureKind;
+use poet_runtime::parameter;
+use poet_runtime::report::{InForce, Report, Target, json, text};
+use poet_runtime::store::ParameterChange;
+
+pub(crate) fn run(command: &Params, report: &Report, format: Format) -> Result<String, Refusal> {
+    let mut moves: Vec<&ParameterChange> = report.changes.iter().rev().collect();
+    match command {
+        Params::List { service } => {
+            non_empty(report, service.as_deref())?;
+            Ok(format.of(|style| text::parameters(report, style), || json::parameters(report)))
+        }
+        Params::Show { service, operation, name, after } => {
+            let Some(parameter) = parameter::find(name) else {
+                let names: Vec<_> = parameter::ALL.iter().map(|parameter| parameter.name).collect();
+                return Err(Refusal::usage(format!("`{name}` is no parameter; write one of `{}`", names.join("`, `"))));
+            };
+            if after.is_some() && !parameter.per_failure {
+                let message = format!("`{name}` is the same after every kind of failure; leave `--after` out");
+                return Err(Refusal::usage(message));
+            }
+            non_empty(report, Some(service))?;
+            let target = report.targets.iter().find(|target| target.key.operation == *operation).ok_or_else(|| {
+                let known: Vec<_> = report.targets.iter().map(|target| target.key.operation.as_str()).collect();
+                Refusal::nothing(format!(
+                    "nothing is known about `{operation}` of `{service}`, only about `{}`",
+                    known.join("`, `")
+                ))
+            })?;
+            let known = find(target, name, *after)?;
+            moves.retain(|change| {
+                change.new.key.target == target.key
+                    && change.new.key.name == *name
+                    && change.new.key.after == known.after
+            });
+            Ok(format.of(
+                |style| text::parameter(&target.key, known, &moves, style),
+                || json::parameter(&target.key, known, &moves),
+            ))
+        }
+        Params::History { service } => {
+            non_empty(report, service.as_deref())?;
+            if moves.is_empty() {
+                return Err(Refusal::nothing(format!("nothing was learned yet in {}", report.store)));
+            }
+            Ok(format.of(|_| text::history(&moves), || json::history(&moves)))
+        }
+    }
+}
+
+/// The value after a kind of failure; without one, the only value there is.
+fn find<'a>(target: &'a Target, name: &str, after: Option<FailureKind>) -> Result<&'a InForce, Refusal> {
+    let named: Vec<&InForce> = target.parameters.iter().filter(|known| known.parameter.name == name).collect();
+    let exact = named.iter().find(|known| known.after == after).copied();
+    let kinds: Vec<_> = named.iter().filter_map(|known| known.after).map(FailureKind::as_str).collect();
+    match (exact, named.as_slice()) {
+        (Some(known), _) => Ok(known),
+        (None, [only]) if after.is_none() => Ok(only),
+        (None, []) => {
+            Err(Refusal::nothing(format!("nothing was learned about `{name}` yet; the profile or a pin decides it")))
+        }
+        _ if kinds.is_empty() => {
+            let after = after.map_or(String::new(), |kind| format!(" after `{}`", kind.as_str()));
+            Err(Refusal::nothing(format!("nothing was learned about `{name}`{after} yet")))
+        }
+        _ if after.is_some() => Err(Refusal::nothing(format!(
+            "nothing was learned about `{name}` after that kind of failure yet, only after `{}`",
+            kinds.join("`, `")
+        ))),
+        _ => Err(Refusal::nothing(format!(
+            "`{name}` was learned for each kind of failure apart; write `--after` with one of `{}`",
+            kinds.join("`, `")
+        ))),
+    }
+}
