@@ -1,0 +1,157 @@
+//! What a user of the framework writes: one annotated function, and a runtime for it.
+
+use crate::command::Shift;
+use crate::customers::{Finished, Made};
+use crate::fleet;
+use crate::servers::services::{self, Transport};
+use anyhow::Context;
+use poet::config::{Config, ServiceConfig};
+use poet::mcp::McpResource;
+use poet::report::{Report, text};
+use poet::store::{SqliteStore, Store};
+use poet::{Clock, Ending, Error, Priority, Runtime, poet};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+/// What can be asked for a customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    UpdateCrm,
+    SyncBilling,
+    UpdateAnalytics,
+}
+
+/// What the customer database knows of a customer.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Customer {
+    id: String,
+    name: String,
+    email: String,
+    plan: String,
+}
+
+/// What was done for a customer.
+#[derive(Clone, Debug)]
+pub(crate) struct Processed {
+    pub(crate) customer: Customer,
+    pub(crate) completed: Vec<&'static str>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Brings the services in step with what the customer database says. No retry, timeout or breaker is written here.
+#[poet(domain = "mcp_integration", learning = "on", priority = priority, deadline = "3s")]
+async fn process_customer_data(id: &str, operations: &[Operation], priority: Priority) -> Result<Processed, Error> {
+    let customer = McpResource::new("customer_database").call_tool("get_customer", json!({ "id": id })).await?;
+    let mut completed = Vec::new();
+    for operation in operations {
+        let (service, tool, marker) = match operation {
+            Operation::UpdateCrm => ("salesforce_crm", "update_contact", "crm_updated"),
+            Operation::SyncBilling => ("billing_system", "sync_customer", "billing_synced"),
+            Operation::UpdateAnalytics => ("analytics_warehouse", "upsert_customer", "analytics_updated"),
+        };
+        McpResource::new(service).call_tool(tool, customer.value()).await?;
+        completed.push(marker);
+    }
+    Ok(Processed { customer: customer.json()?, completed, warnings: poet::warnings() })
+}
+
+/// Everything a customer can be asked for, in the order in which the caller happens to ask.
+const EVERYTHING: [Operation; 3] = [Operation::UpdateCrm, Operation::SyncBilling, Operation::UpdateAnalytics];
+
+/// Processes the customers of a shift, and tells of each as it ends.
+pub(crate) async fn work(shift: &Shift, mut tell: impl FnMut(&Finished) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let runtime = Runtime::builder()
+        .configuration(services(shift)?)
+        .database(database(&shift.folder))
+        .seed(shift.seed)
+        .build()?;
+    runtime.clone().install()?;
+
+    let mut waiting = (1..=shift.customers).map(|number| shift.skip + number);
+    let mut under_way = JoinSet::new();
+    loop {
+        while under_way.len() < shift.parallel
+            && let Some(number) = waiting.next()
+        {
+            under_way.spawn(process(number));
+        }
+        let Some(finished) = under_way.join_next().await else { break };
+        tell(&finished.context("a customer's task panicked")?)?;
+    }
+    Ok(runtime.shutdown(Duration::from_secs(5)).await?)
+}
+
+async fn process(number: u32) -> Finished {
+    let id = format!("C-{number:05}");
+    let priority = if number.is_multiple_of(10) { Priority::High } else { Priority::Normal };
+    let began = Instant::now();
+    let result = process_customer_data(&id, &EVERYTHING, priority).await;
+    let elapsed = began.elapsed();
+    let (error, warnings) = match result {
+        Ok(processed) if processed.customer.id != id => (Some(format!("asked for {id}")), processed.warnings),
+        Ok(processed) if processed.completed.len() != EVERYTHING.len() => {
+            (Some("incomplete".to_owned()), processed.warnings)
+        }
+        Ok(processed) => (None, processed.warnings),
+        Err(error) => (Some(error.to_string()), Vec::new()),
+    };
+    Finished { id, error, elapsed, warnings }
+}
+
+/// The world of the example runs fifty times as fast as the scenario, and so does the minute a circuit stays open.
+const OPEN_FOR: f64 = 1.2;
+
+/// How the four services are reached. Their word on what may be repeated is believed: they are ours.
+fn services(shift: &Shift) -> anyhow::Result<Config> {
+    let program = std::env::current_exe()?.into_os_string();
+    let program = program.into_string().ok().context("the path of this program is no text")?;
+    let mut config = Config::default();
+    for service in &services::ALL {
+        let configured = match service.transport {
+            Transport::Http => {
+                let address = shift.addresses.iter().find(|(name, _)| name == service.name);
+                let (_, url) = address.with_context(|| format!("nobody said where {} is", service.name))?;
+                ServiceConfig::http(service.name, url)
+            }
+            Transport::Stdio => {
+                let mut configured = ServiceConfig::stdio(service.name, &program);
+                for argument in fleet::arguments(service, &shift.folder, shift.seed) {
+                    configured = configured.arg(argument.into_string().ok().context("the folder's path is no text")?);
+                }
+                configured
+            }
+        };
+        config = config.service(configured.trusted().pin("breaker.open_for", OPEN_FOR));
+    }
+    Ok(config)
+}
+
+fn database(folder: &Path) -> PathBuf {
+    folder.join("poet.db")
+}
+
+/// The calls of the newest run, from the database it left.
+pub(crate) async fn calls(folder: &Path) -> anyhow::Result<Vec<Made>> {
+    let mut store = SqliteStore::open(database(folder))?;
+    let outcomes = store.outcomes(None, usize::MAX).await?;
+    let newest = outcomes.first().map(|row| row.run.clone());
+    let of_run = outcomes.into_iter().filter(|row| Some(&row.run) == newest.as_ref());
+    let made = of_run.map(|row| Made {
+        service: row.target.service,
+        succeeded: row.ending == Ending::Done,
+        attempts: u32::from(row.attempts),
+        elapsed: row.elapsed,
+    });
+    Ok(made.collect())
+}
+
+/// What the runs have learned, with the evidence.
+pub(crate) async fn learned(folder: &Path) -> anyhow::Result<String> {
+    let mut store = SqliteStore::open(database(folder))?;
+    let clock = Clock::system();
+    let report = Report::gather(&mut store, clock.anchor().wall(clock.now())).await?;
+    Ok(format!("What was learned, and from what:\n\n{}", text::parameters(&report, text::Style::Plain)))
+}
