@@ -8,7 +8,7 @@ use anyhow::Context;
 use poet::config::{Config, ServiceConfig};
 use poet::mcp::McpResource;
 use poet::report::{Report, text};
-use poet::store::{SqliteStore, Store};
+use poet::store::{OutcomeRow, SqliteStore, Store};
 use poet::{Clock, Ending, Error, Priority, Runtime, poet};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -138,7 +138,11 @@ pub(crate) async fn calls(folder: &Path) -> anyhow::Result<Vec<Made>> {
     let mut store = SqliteStore::open(database(folder))?;
     let outcomes = store.outcomes(None, usize::MAX).await?;
     let newest = outcomes.first().map(|row| row.run.clone());
-    let of_run = outcomes.into_iter().filter(|row| Some(&row.run) == newest.as_ref());
+    // What the layer asks a server about its tools, and the function around the calls, are not calls of a customer's.
+    let is_call = |row: &OutcomeRow| {
+        services::named(&row.target.service).is_some_and(|service| service.tool == row.target.operation)
+    };
+    let of_run = outcomes.into_iter().filter(|row| Some(&row.run) == newest.as_ref() && is_call(row));
     let made = of_run.map(|row| Made {
         service: row.target.service,
         succeeded: row.ending == Ending::Done,
