@@ -48,6 +48,7 @@ fn database(folder: &Path) -> PathBuf {
             timeout: Duration::from_secs(5),
             retries: 1,
             revision: 2,
+            withheld: None,
         })
         .collect();
     ready(store.append(&Batch { outcomes, evidence: vec![(crm(), history)], folded: 0 })).unwrap();

@@ -31,7 +31,7 @@ pub use classify::Classify;
 pub use clock::{Anchor, Clock, Wall};
 pub use context::{AsPriority, warnings};
 pub use error::Error;
-pub use outcome::{Attempt, Class, Ending, FailureKind, Finished, Record, TargetId};
+pub use outcome::{Attempt, Class, Ending, FailureKind, Finished, Record, TargetId, Withheld};
 pub use pipeline::service;
 pub use profile::{Profile, Utility};
 pub use recorder::RecorderHealth;

@@ -192,6 +192,46 @@ impl Ending {
     }
 }
 
+/// Why a retry that was due was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Withheld {
+    /// The operation may have been executed and is not known to be repeatable.
+    NotRepeatable,
+    /// Its wait would have ended after the deadline.
+    Deadline,
+    /// The retries of this execution were used up.
+    ExecutionBudget,
+    /// The retries of this service were used up.
+    ServiceBudget,
+    /// The circuit had opened in the meantime.
+    CircuitOpen,
+}
+
+impl Withheld {
+    /// Every reason, in the order of their discriminants.
+    pub const ALL: [Self; 5] =
+        [Self::NotRepeatable, Self::Deadline, Self::ExecutionBudget, Self::ServiceBudget, Self::CircuitOpen];
+
+    /// The name under which the reason is stored and reported.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotRepeatable => "not_repeatable",
+            Self::Deadline => "deadline",
+            Self::ExecutionBudget => "execution_budget",
+            Self::ServiceBudget => "service_budget",
+            Self::CircuitOpen => "circuit_open",
+        }
+    }
+
+    /// The reason of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+}
+
 /// The number of a (service, operation) pair within one runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TargetId(pub u32);
@@ -228,6 +268,8 @@ pub struct Finished {
     pub retries: u8,
     /// The revision of the parameters that were in force.
     pub revision: u64,
+    /// Why a retry that was due was not made.
+    pub withheld: Option<Withheld>,
 }
 
 /// What the pipeline hands to the recorder: an attempt, the end of a call, or both at once.
@@ -263,6 +305,13 @@ mod tests {
     fn every_ending_is_found_by_name() {
         for ending in Ending::ALL {
             assert_eq!(Ending::from_name(ending.as_str()), Some(ending));
+        }
+    }
+
+    #[test]
+    fn every_reason_is_found_by_name_and_stands_at_its_discriminant() {
+        for (index, reason) in Withheld::ALL.into_iter().enumerate() {
+            assert_eq!((reason as usize, Withheld::from_name(reason.as_str())), (index, Some(reason)));
         }
     }
 

@@ -6,7 +6,7 @@ use poet_runtime::__private::{Call, caps, run, run_once, run_once_or};
 use poet_runtime::config::Config;
 use poet_runtime::service::{Answer, Failure, ServiceCall};
 use poet_runtime::store::{MemoryStore, OutcomeRow, Store};
-use poet_runtime::{Class, Clock, Declaration, Ending, Error, Profile, Runtime, Site, Wall, warnings};
+use poet_runtime::{Class, Clock, Declaration, Ending, Error, Profile, Runtime, Site, Wall, Withheld, warnings};
 use std::cell::Cell;
 use std::future::{Future, pending, ready};
 use std::pin::pin;
@@ -357,4 +357,25 @@ async fn warnings_do_not_fill_the_memory_of_a_function_that_runs_for_long() {
             assert!(seen.unwrap() <= 100, "{seen:?}");
         })
         .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_was_due_and_not_made_is_stored_with_its_reason() {
+    let store = MemoryStore::new();
+    let runtime = runtime_on(store.clone());
+    let failing = |class| async move { Err::<u8, _>(Failure::new(class, "scripted")) };
+    let write = ServiceCall::new("crm", "create", Profile::GENERAL);
+    runtime.call(&write, |_| failing(Class::Transient)).await.unwrap_err();
+    let hurried =
+        ServiceCall { repeatable: true, deadline: Some(SECOND), ..ServiceCall::new("crm", "get", Profile::GENERAL) };
+    let throttled = Class::Throttled { retry_after: Some(2 * SECOND) };
+    runtime.call(&hurried, |_| failing(throttled)).await.unwrap_err();
+    let other = ServiceCall { repeatable: true, ..ServiceCall::new("billing", "get", Profile::GENERAL) };
+    runtime.call(&other, |_| failing(Class::Permanent)).await.unwrap_err();
+
+    let mut withheld: Vec<_> =
+        outcomes(&runtime, store).await.into_iter().map(|row| (row.execution, row.withheld)).collect();
+    withheld.sort_unstable();
+    let withheld: Vec<_> = withheld.into_iter().map(|(_, reason)| reason).collect();
+    assert_eq!(withheld, [Some(Withheld::NotRepeatable), Some(Withheld::Deadline), None]);
 }

@@ -226,6 +226,7 @@ mod tests {
                 timeout: Duration::ZERO,
                 retries: 0,
                 revision: 0,
+                withheld: None,
             }),
         }
     }

@@ -105,6 +105,7 @@ impl World {
             timeout: Duration::ZERO,
             retries: 0,
             revision: 0,
+            withheld: None,
         });
         let record = Record { target: TargetId(0), function: None, execution: 1, ended: Instant::now(), attempt, call };
         self.history.observe(self.hour, &record);

@@ -4,7 +4,7 @@ use super::perceive::{Written, perceive};
 use crate::clock;
 use crate::context::{self, Context};
 use crate::error::{Error, Kind};
-use crate::outcome::{Attempt, Class, Ending, Finished, Record};
+use crate::outcome::{Attempt, Class, Ending, Finished, Record, Withheld};
 use crate::policy::breaker::{Admission, Probe, Sign};
 use crate::policy::{Action, CallPolicy, Event, Shared};
 use crate::runtime::Inner;
@@ -23,6 +23,8 @@ pub(super) struct Flight<'a> {
     bounded: bool,
     execution: u64,
     revision: u64,
+    /// Why no further attempt was made, where one was due.
+    withheld: Option<Withheld>,
     /// The attempt that ended last and is not recorded yet.
     ended: Option<Attempt>,
     /// Whether an attempt is under way.
@@ -55,6 +57,7 @@ impl<'a> Flight<'a> {
             bounded,
             execution,
             revision: perceived.revision,
+            withheld: None,
             ended: None,
             under_way: false,
             finished: false,
@@ -151,11 +154,15 @@ impl<'a> Flight<'a> {
                 None => context::tell_surrounding(1, false, Vec::new()),
             }
         }
-        if let Action::Start { .. } = action {
-            if let Some(attempt) = self.ended.take() {
-                self.record(Some(attempt), None);
+        match action {
+            Action::Start { .. } => {
+                if let Some(attempt) = self.ended.take() {
+                    self.record(Some(attempt), None);
+                }
+                self.under_way = true;
             }
-            self.under_way = true;
+            Action::Return { withheld } | Action::Reject { withheld, .. } => self.withheld = withheld,
+            Action::Sleep { .. } => {}
         }
         action
     }
@@ -208,6 +215,7 @@ impl<'a> Flight<'a> {
             timeout: limits.attempt.unwrap_or_else(|| limits.deadline.saturating_duration_since(limits.began)),
             retries: limits.max_retries.iter().copied().max().unwrap_or(0),
             revision: self.revision,
+            withheld: self.withheld,
         };
         let attempt = self.ended.take();
         self.record(attempt, Some(call));

@@ -10,4 +10,4 @@ pub(crate) mod retry;
 mod set;
 pub(crate) mod timeout;
 
-pub(crate) use set::{Action, CallPolicy, Event, Limits, Shared, Withheld};
+pub(crate) use set::{Action, CallPolicy, Event, Limits, Shared};

@@ -7,7 +7,7 @@ use super::breaker::{Admission, Probe, Sign};
 use super::{jitter, retry};
 use crate::clock::after;
 use crate::error::Kind;
-use crate::outcome::{Class, FailureKind};
+use crate::outcome::{Class, FailureKind, Withheld};
 use std::time::{Duration, Instant};
 
 /// The longest a service is left alone because it asked for it.
@@ -48,33 +48,6 @@ pub(crate) enum Action {
         kind: Kind,
         withheld: Option<Withheld>,
     },
-}
-
-/// Why a retry that was due was not made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Withheld {
-    /// The operation may have been executed and is not known to be repeatable.
-    NotRepeatable,
-    /// Its wait would have ended after the deadline.
-    Deadline,
-    /// The retries of this execution are used up.
-    ExecutionBudget,
-    /// The retries of this service are used up.
-    ServiceBudget,
-    /// The circuit opened in the meantime.
-    CircuitOpen,
-}
-
-impl Withheld {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotRepeatable => "not known to be repeatable",
-            Self::Deadline => "no time left before the deadline",
-            Self::ExecutionBudget => "the retry budget of this execution is used up",
-            Self::ServiceBudget => "the retry budget of the service is used up",
-            Self::CircuitOpen => "the circuit opened",
-        }
-    }
 }
 
 /// What holds for the call from beginning to end.

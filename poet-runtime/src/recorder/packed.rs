@@ -4,7 +4,7 @@
 //! minutes, more than any deadline) and classes are bytes. What nobody reads from the ring, the wait that a throttling
 //! service asked for, is left out.
 
-use crate::outcome::{Attempt, Class, Ending, FailureKind, Finished, Record, TargetId};
+use crate::outcome::{Attempt, Class, Ending, FailureKind, Finished, Record, TargetId, Withheld};
 use crate::site::Declaration;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ const ATTEMPT: u8 = 1;
 const CALL: u8 = 2;
 const PROBE: u8 = 4;
 const AT_DEADLINE: u8 = 8;
-/// No failure before this attempt.
+/// No failure before this attempt; no reason why there was no other.
 const NONE: u8 = u8::MAX;
 
 /// A [`Record`] in 56 bytes.
@@ -34,6 +34,7 @@ pub(super) struct Packed {
     ending: u8,
     attempts: u8,
     retries: u8,
+    withheld: u8,
 }
 
 impl Packed {
@@ -55,6 +56,7 @@ impl Packed {
             ending: 0,
             attempts: 0,
             retries: 0,
+            withheld: NONE,
         };
         if let Some(attempt) = &record.attempt {
             packed.holds |= ATTEMPT;
@@ -70,6 +72,7 @@ impl Packed {
             packed.ending = call.ending as u8;
             packed.attempts = call.attempts;
             packed.retries = call.retries;
+            packed.withheld = call.withheld.map_or(NONE, |reason| reason as u8);
             packed.call_took = micros(call.elapsed);
             packed.timeout = micros(call.timeout);
             packed.revision = u32::try_from(call.revision).unwrap_or(u32::MAX);
@@ -100,6 +103,7 @@ impl Packed {
                 timeout: took(self.timeout),
                 retries: self.retries,
                 revision: u64::from(self.revision),
+                withheld: Withheld::ALL.get(usize::from(self.withheld)).copied(),
             }),
         }
     }
@@ -174,6 +178,7 @@ mod tests {
             timeout: Duration::from_millis(300),
             retries: 3,
             revision: 77,
+            withheld: Some(Withheld::ServiceBudget),
         };
         let ended = epoch + Duration::from_nanos(123_456_789_012);
         for (attempt, call) in [(Some(attempt), Some(call)), (Some(attempt), None), (None, Some(call))] {

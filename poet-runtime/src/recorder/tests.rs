@@ -142,6 +142,7 @@ pub(super) fn call(execution: u64, ended: Instant) -> Record {
             timeout: Duration::from_secs(1),
             retries: 2,
             revision: 0,
+            withheld: None,
         }),
     }
 }

@@ -264,6 +264,7 @@ impl Writer {
                     timeout: finished.timeout,
                     retries: finished.retries,
                     revision: finished.revision,
+                    withheld: finished.withheld,
                 });
             }
             (None, None) => {}

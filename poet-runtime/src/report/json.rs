@@ -3,7 +3,7 @@
 //! `schema` counts the incompatible changes. New fields may come at any time without one.
 
 use super::{Execution, InForce, Report, Target, Times};
-use crate::outcome::FailureKind;
+use crate::outcome::{FailureKind, Withheld};
 use crate::store::{ParameterChange, ParameterRow, TargetKey};
 use serde_json::{Map, Value, json};
 
@@ -128,6 +128,7 @@ fn execution(execution: &Execution) -> Value {
         "elapsed": row.elapsed.as_secs_f64(),
         "timeout": row.timeout.as_secs_f64(),
         "retries": row.retries,
+        "withheld": row.withheld.map(Withheld::as_str),
         "revision": row.revision,
         "decided_by": decided_by.collect::<Vec<_>>(),
     });

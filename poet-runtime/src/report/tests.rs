@@ -38,6 +38,7 @@ fn outcome(target: &TargetKey, execution: u64, ending: Ending, attempts: u8, mil
         timeout: Duration::from_secs(if revision > 0 { 5 } else { 10 }),
         retries: if revision > 1 { 1 } else { 2 },
         revision,
+        withheld: None,
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::{Execution, InForce, Origin, Report, Target, Times};
 use crate::clock::Wall;
-use crate::outcome::FailureKind;
+use crate::outcome::{FailureKind, Withheld};
 use crate::parameter::{self, Parameter, Unit};
 use crate::store::{ParameterChange, ParameterRow, TargetKey};
 
@@ -194,8 +194,19 @@ fn decider(known: &InForce) -> String {
     }
 }
 
+/// What forbade a try that was due, in a column of one letter.
+const fn letter(withheld: Withheld) -> &'static str {
+    match withheld {
+        Withheld::NotRepeatable => "w",
+        Withheld::Deadline => "d",
+        Withheld::ExecutionBudget => "e",
+        Withheld::ServiceBudget => "s",
+        Withheld::CircuitOpen => "c",
+    }
+}
+
 fn executions(out: &mut Lines, executions: &[Execution]) {
-    let rows: Vec<[String; 7]> = executions
+    let rows: Vec<[String; 8]> = executions
         .iter()
         .map(|execution| {
             let row = &execution.outcome;
@@ -205,19 +216,22 @@ fn executions(out: &mut Lines, executions: &[Execution]) {
                 format!("{}/{}", row.target.service, row.target.operation),
                 row.ending.as_str().to_owned(),
                 format!("{}/{}", row.attempts, u32::from(row.retries) + 1),
+                row.withheld.map_or("", letter).to_owned(),
                 Unit::Seconds.show(row.elapsed.as_secs_f64()),
                 Unit::Seconds.show(row.timeout.as_secs_f64()),
                 row.revision.to_string(),
             ]
         })
         .collect();
-    let sides = [Side::Left, Side::Left, Side::Left, Side::Right, Side::Right, Side::Right, Side::Right];
-    let head = ["ended", "call", "ending", "attempts", "took", "timeout", "rev"].map(str::to_owned);
+    let sides = [Side::Left, Side::Left, Side::Left, Side::Right, Side::Left, Side::Right, Side::Right, Side::Right];
+    let head = ["ended", "call", "ending", "tries", "", "took", "timeout", "rev"].map(str::to_owned);
     out.table(&sides, Some(&head), &rows);
     out.wrapped(
         2,
-        "attempts: made/allowed, fewer in a failure that another try could not mend, or where the deadline, the circuit or \
-         a retry budget forbade one; rev: the revision of the newest learned value in force, 0 where nothing was learned",
+        "tries: made/allowed, fewer in a failure that another one could not mend; the letter behind them says what forbade \
+         one that was due: w it may have run and is a write, d the deadline, e or s the retry budget of the execution or \
+         of the service, c the open circuit; rev: the revision of the newest learned value in force, 0 where nothing was \
+         learned",
     );
     let mut revisions: Vec<&ParameterRow> =
         executions.iter().filter_map(|execution| execution.decided_by.first()).collect();

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::clock::Wall;
 use crate::evidence::{AttemptClass, History, Key};
-use crate::outcome::{Ending, FailureKind};
+use crate::outcome::{Ending, FailureKind, Withheld};
 use std::time::Duration;
 
 /// One claim: its name, and the check of it on an empty store.
@@ -67,6 +67,7 @@ pub fn outcome(service: &str, ended: i64) -> OutcomeRow {
         timeout: Duration::from_secs(10),
         retries: 2,
         revision: 0,
+        withheld: None,
     }
 }
 
@@ -182,6 +183,7 @@ async fn an_outcome_comes_back_whole(store: &mut dyn Store) {
         timeout: Duration::from_secs(86_400 * 400),
         retries: 255,
         revision: 7,
+        withheld: Some(Withheld::NotRepeatable),
         target: TargetKey { service: String::new(), operation: "naïve — 'quoted'".to_owned() },
     };
     append(store, vec![plain.clone(), odd.clone()], vec![]).await;

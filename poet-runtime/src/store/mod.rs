@@ -14,7 +14,7 @@ pub use sqlite::SqliteStore;
 
 use crate::clock::Wall;
 use crate::evidence::History;
-use crate::outcome::{Ending, FailureKind};
+use crate::outcome::{Ending, FailureKind, Withheld};
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
@@ -61,6 +61,8 @@ pub struct OutcomeRow {
     pub retries: u8,
     /// The revision of the parameters that were in force; 0 where nothing was learned yet.
     pub revision: u64,
+    /// Why a retry that was due was not made.
+    pub withheld: Option<Withheld>,
 }
 
 /// What one flush adds, all or nothing.

@@ -4,14 +4,14 @@
 //! (`None`), because reading the rest is worth more than refusing all.
 
 use crate::clock::Wall;
-use crate::outcome::{Ending, FailureKind};
+use crate::outcome::{Ending, FailureKind, Withheld};
 use crate::store::{OutcomeRow, ParameterKey, ParameterRow, TargetKey, Trouble};
 use rusqlite::{ErrorCode, Row};
 use std::time::Duration;
 
 /// The columns [`outcome`] reads, of `outcomes o` with its targets, functions and runs.
 pub(super) const OUTCOME: &str = "t.service, t.operation, f.name, r.run, o.execution, o.ended, o.ending, o.class, \
-     o.attempts, o.elapsed, o.timeout, o.retries, o.revision";
+     o.attempts, o.elapsed, o.timeout, o.retries, o.revision, o.withheld";
 
 /// The columns [`parameter`] reads, of `parameters p` or `parameter_changes p` with its target.
 pub(super) const PARAMETER: &str = "t.service, t.operation, p.name, p.after, p.value, p.applied, p.sample, p.low, \
@@ -35,6 +35,7 @@ pub(super) fn outcome(row: &Row<'_>) -> rusqlite::Result<Option<OutcomeRow>> {
         timeout: duration(row.get(10)?),
         retries: row.get(11)?,
         revision: row.get::<_, i64>(12)?.cast_unsigned(),
+        withheld: row.get_ref(13)?.as_str_or_null()?.and_then(Withheld::from_name),
     }))
 }
 

@@ -3,6 +3,7 @@
 use super::{codec, schema};
 use crate::clock::Wall;
 use crate::evidence::{History, Key};
+use crate::outcome::Withheld;
 use crate::store::{Batch, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, TargetKey};
 use rusqlite::{Connection, OptionalExtension, Params, ToSql, Transaction, TransactionBehavior, params};
 use std::collections::HashMap;
@@ -89,7 +90,7 @@ fn add_rows(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()
     let mut ids = Ids::new(transaction);
     let mut insert = transaction.prepare_cached(
         "INSERT INTO outcomes (target, function, run, execution, ended, ending, class, attempts, elapsed, timeout, \
-         retries, revision) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+         retries, revision, withheld) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     )?;
     for row in &batch.outcomes {
         insert.execute(params![
@@ -105,6 +106,7 @@ fn add_rows(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()
             codec::micros(row.timeout),
             row.retries,
             row.revision.cast_signed(),
+            row.withheld.map(Withheld::as_str),
         ])?;
     }
     let mut upsert = transaction.prepare_cached(

@@ -67,7 +67,8 @@ CREATE TABLE outcomes (
     elapsed   INTEGER NOT NULL,
     timeout   INTEGER NOT NULL,
     retries   INTEGER NOT NULL,
-    revision  INTEGER NOT NULL       -- of the parameters that were in force; 0: nothing was learned yet
+    revision  INTEGER NOT NULL,      -- of the parameters that were in force; 0: nothing was learned yet
+    withheld  TEXT                   -- why a retry that was due was not made
 ) STRICT;
 
 CREATE TABLE parameters (
