@@ -63,7 +63,7 @@ pub use poet_runtime::__private;
 #[doc(inline)]
 pub use poet_runtime::{
     Builder, Class, Classify, Clock, Disposition, Ending, Error, ExecutionId, FailureKind, Learning, Priority, Profile,
-    Reply, Runtime, Utility, Wall, config, evidence, parameter, report, service, store, warnings,
+    Reply, Runtime, Utility, Wall, Withheld, config, evidence, parameter, report, service, store, warnings,
 };
 
 /// The guide, chapter by chapter.

@@ -84,6 +84,12 @@ pub(crate) fn after(moment: Instant, duration: Duration) -> Instant {
     moment + duration.min(FAR)
 }
 
+/// Real time, whatever tokio's clock does: for waiting on other threads and on the locks of other processes, which
+/// virtual time does not move.
+pub(crate) fn real() -> Instant {
+    Instant::now()
+}
+
 /// Sleeps the calling thread; for synchronous functions, which have nothing to await.
 pub(crate) fn sleep_blocking(duration: Duration) {
     std::thread::sleep(duration);

@@ -6,7 +6,7 @@
 use super::block_on::block_on;
 use super::learning::Target;
 use super::{Answer, Directory, RecorderSettings, Shared, lock};
-use crate::clock::Wall;
+use crate::clock::{self, Wall};
 use crate::outcome::{Class, Record, TargetId};
 use crate::store::{Batch, MemoryStore, OutcomeRow, ParameterKey, Store, StoreError};
 use std::collections::btree_map::Entry;
@@ -147,13 +147,13 @@ impl Writer {
 
     /// Lets records come in for half the flush interval, unless somebody waits or the ring is half full.
     fn gather(&self) {
-        let until = Instant::now() + self.settings.flush_interval / 2;
+        let until = clock::real() + self.settings.flush_interval / 2;
         let half = self.shared.ring.capacity() / 2;
         while !self.shared.ring.is_empty()
             && self.shared.ring.len() < half
             && !self.shared.urgent.load(Ordering::SeqCst)
         {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(clock::real());
             if left.is_zero() {
                 break;
             }

@@ -6,7 +6,7 @@
 
 use super::codec::trouble;
 use super::migrations::{Identity, identify, migrate, missing_table};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::store::{StoreError, Trouble};
 use chrono::DateTime;
 use rusqlite::config::DbConfig;
@@ -16,7 +16,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a statement, or the opening itself, waits for another process to let go.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -115,11 +115,11 @@ pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
 
 fn open_sound(path: &Path) -> Result<Connection, StoreError> {
     create_private(path).map_err(|error| io_error("creating outcome store at", path, error))?;
-    let give_up = Instant::now() + BUSY_TIMEOUT;
+    let give_up = clock::real() + BUSY_TIMEOUT;
     loop {
         match configure(path) {
             // Turning to WAL and recovering a log do not wait for the lock by themselves.
-            Err(error) if error.trouble() == Trouble::Locked && Instant::now() < give_up => sleep(POLL),
+            Err(error) if error.trouble() == Trouble::Locked && clock::real() < give_up => sleep(POLL),
             other => return other,
         }
     }
@@ -232,12 +232,12 @@ fn hold_folder(path: &Path) -> Result<Option<File>, StoreError> {
     let Some(folder) = path.parent().and_then(|folder| File::open(folder).ok()) else {
         return Ok(None);
     };
-    let give_up = Instant::now() + BUSY_TIMEOUT;
+    let give_up = clock::real() + BUSY_TIMEOUT;
     loop {
         match folder.try_lock() {
             Ok(()) => return Ok(Some(folder)),
             Err(fs::TryLockError::Error(_)) => return Ok(None),
-            Err(fs::TryLockError::WouldBlock) if Instant::now() < give_up => sleep(POLL),
+            Err(fs::TryLockError::WouldBlock) if clock::real() < give_up => sleep(POLL),
             Err(fs::TryLockError::WouldBlock) => {
                 let why = "another process is replacing the damaged file";
                 return Err(StoreError::of(Trouble::Locked, attempted(path), why));
