@@ -12,6 +12,7 @@ mod context;
 mod error;
 pub mod evidence;
 mod learner;
+mod lock;
 mod outcome;
 pub mod parameter;
 mod pipeline;

@@ -20,6 +20,7 @@ mod tests;
 
 use crate::clock::{Clock, Wall};
 use crate::evidence::History;
+use crate::lock::lock;
 use crate::outcome::{Record, TargetId};
 use crate::store::{ParameterChange, ParameterRow, Store, StoreError, TargetKey};
 use crossbeam_queue::ArrayQueue;
@@ -29,7 +30,7 @@ use std::fmt;
 use std::mem;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError, mpsc};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -301,7 +302,7 @@ impl Recorder {
         }
         match &self.inline {
             Some(writer) => {
-                writer.lock().unwrap_or_else(PoisonError::into_inner).answer();
+                lock(writer).answer();
             }
             None => {
                 self.shared.urgent.store(true, Ordering::SeqCst);
@@ -376,9 +377,4 @@ impl Shared {
 
 fn stopped() -> StoreError {
     StoreError::new("flushing the recorder", "it has stopped")
-}
-
-/// Nothing panics while it holds one of our locks and leaves half a change behind.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

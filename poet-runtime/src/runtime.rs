@@ -10,6 +10,7 @@ pub use builder::Builder;
 use crate::clock::Clock;
 use crate::config::{Config, ServiceConfig};
 use crate::error::Error;
+use crate::lock::lock;
 use crate::pipeline::Flights;
 use crate::recorder::{Recorder, RecorderHealth};
 use crate::registry::Registry;
@@ -25,7 +26,7 @@ use std::future::{Future, poll_fn};
 use std::ops::Deref;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 /// The runtime under every annotated function and service call. Cheap to clone.
@@ -182,7 +183,7 @@ impl Runtime {
     /// Something a domain keeps for the life of this runtime, such as its connections; made when first asked for.
     #[must_use]
     pub fn extension<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
-        let mut extensions = self.0.extensions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut extensions = lock(&self.0.extensions);
         let extension = extensions.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default())).clone();
         extension.downcast().expect("kept under its own type")
     }

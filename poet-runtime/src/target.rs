@@ -3,6 +3,7 @@
 //! Found once per site and read by every call, so everything a healthy call touches is an atomic: the values are one
 //! snapshot, a success is one addition. Locks are taken only when something has failed.
 
+use crate::lock::lock;
 use crate::outcome::{FailureKind, TargetId};
 use crate::parameter::Values;
 use crate::policy::Shared;
@@ -14,7 +15,7 @@ use crate::site::Learning;
 use crate::store::{ParameterRow, TargetKey};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A parameter of a target, by name and kind of failure.
@@ -226,9 +227,4 @@ impl Circuit {
         self.closed.store(breaker.is_closed(), Ordering::Release);
         self.calm.store(breaker.is_calm(), Ordering::Release);
     }
-}
-
-/// A poisoned lock is still the best there is: what it guards are counts, and learning may fail but a call may not.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,9 +4,10 @@
 //! whoever waits next leads. Failures are shared like answers, because a hundred callers that each try for themselves
 //! are what a failing service needs least.
 
+use crate::lock::lock;
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 /// What a leader tells those who joined it.
@@ -24,7 +25,7 @@ pub(crate) enum Role<'a> {
 
 impl Flights {
     pub(crate) fn join(&self, key: &str) -> Role<'_> {
-        let mut flights = self.lock();
+        let mut flights = lock(&self.0);
         if let Some(receiver) = flights.get(key)
             // A leader that was dropped without an answer has closed its channel.
             && (receiver.has_changed().is_ok() || receiver.borrow().is_some())
@@ -34,10 +35,6 @@ impl Flights {
         let (sender, receiver) = watch::channel(None);
         flights.insert(key.to_owned(), receiver);
         Role::Leader(Leader { flights: self, key: key.to_owned(), sender })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Receiver<Option<Shared>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -57,7 +54,7 @@ impl Leader<'_> {
 
 impl Drop for Leader<'_> {
     fn drop(&mut self) {
-        self.flights.lock().remove(&self.key);
+        lock(&self.flights.0).remove(&self.key);
     }
 }
 
