@@ -2,20 +2,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
+mod support;
+
 use poet_runtime::__private::{Call, caps, run, run_once, run_once_or};
 use poet_runtime::config::Config;
-use poet_runtime::service::{Answer, Failure, ServiceCall};
+use poet_runtime::service::{Failure, ServiceCall};
 use poet_runtime::store::{MemoryStore, OutcomeRow, Store};
-use poet_runtime::{Class, Clock, Declaration, Ending, Error, Profile, Runtime, Site, Wall, Withheld, warnings};
+use poet_runtime::{Class, Clock, Declaration, Ending, Error, Profile, Runtime, Wall, Withheld, warnings};
 use std::cell::Cell;
 use std::future::{Future, pending, ready};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use support::{GRACE, call, declared, fails, read, site};
 use tokio::time::{Instant, sleep, timeout};
 
-/// What the first law allows a call to overrun its deadline by.
-const GRACE: Duration = Duration::from_millis(50);
 const SECOND: Duration = Duration::from_secs(1);
 
 fn runtime() -> Runtime {
@@ -33,40 +34,8 @@ async fn outcomes(runtime: &Runtime, mut store: MemoryStore) -> Vec<OutcomeRow> 
     store.outcomes(None, 100).await.unwrap()
 }
 
-fn read<'a>(operation: &'a str) -> ServiceCall<'a> {
-    ServiceCall { repeatable: true, ..ServiceCall::new("crm", operation, Profile::GENERAL) }
-}
-
 fn shared<'a>(deadline: Duration) -> ServiceCall<'a> {
     ServiceCall { coalesce: Some("crm get 7".to_owned()), deadline: Some(deadline), ..read("get") }
-}
-
-fn fails(class: Class) -> Result<u32, Failure> {
-    Err(Failure::new(class, "scripted"))
-}
-
-/// Calls a service whose attempts end as `script` says for each (counted from 1); returns how often it was started.
-async fn call<F: Future<Output = Result<u32, Failure>>>(
-    runtime: &Runtime,
-    call: &ServiceCall<'_>,
-    script: impl Fn(u32) -> F,
-) -> (u32, Result<Answer<u32>, Error>) {
-    let started = Cell::new(0);
-    let result = runtime
-        .call(call, |_| {
-            started.set(started.get() + 1);
-            script(started.get())
-        })
-        .await;
-    (started.get(), result)
-}
-
-fn site(declaration: Declaration) -> &'static Site {
-    Box::leak(Box::new(Site::new(declaration)))
-}
-
-fn declared(function: &'static str) -> Declaration {
-    Declaration::new(function, "shop::orders", "src/orders.rs", 1)
 }
 
 fn profile(profile: Profile) -> &'static Profile {

@@ -1,18 +1,18 @@
 //! The laws of the framework, shown on the real pipeline in virtual time.
 
+mod support;
+
 use poet_runtime::__private::{Call, caps, run, run_once, run_once_or, run_sync};
 use poet_runtime::config::{Config, ServiceConfig};
 use poet_runtime::service::{Answer, Failure, ServiceCall};
-use poet_runtime::{Class, Clock, Declaration, Disposition, Error, Profile, Runtime, Site, Wall, warnings};
+use poet_runtime::{Class, Clock, Declaration, Disposition, Error, Profile, Runtime, Wall, warnings};
 use std::cell::Cell;
 use std::future::pending;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
+use support::{GRACE, call, declared, fails, read, site};
 use tokio::time::{Instant, advance, sleep};
-
-/// What the first law allows a call to overrun its deadline by.
-const GRACE: Duration = Duration::from_millis(50);
 
 fn runtime() -> Runtime {
     runtime_with(Config::default())
@@ -23,32 +23,8 @@ fn runtime_with(config: Config) -> Runtime {
     Runtime::builder().configuration(config).in_memory().clock(clock).seed(7).build().expect("a correct configuration")
 }
 
-fn read<'a>(operation: &'a str) -> ServiceCall<'a> {
-    ServiceCall { repeatable: true, ..ServiceCall::new("crm", operation, Profile::GENERAL) }
-}
-
 fn write<'a>(operation: &'a str) -> ServiceCall<'a> {
     ServiceCall::new("crm", operation, Profile::GENERAL)
-}
-
-fn fails(class: Class) -> Result<u32, Failure> {
-    Err(Failure::new(class, "scripted"))
-}
-
-/// Calls a service whose attempts end as `script` says for each (counted from 1); returns how often it was started.
-async fn call<F: Future<Output = Result<u32, Failure>>>(
-    runtime: &Runtime,
-    call: &ServiceCall<'_>,
-    script: impl Fn(u32) -> F,
-) -> (u32, Result<Answer<u32>, Error>) {
-    let started = Cell::new(0);
-    let result = runtime
-        .call(call, |_| {
-            started.set(started.get() + 1);
-            script(started.get())
-        })
-        .await;
-    (started.get(), result)
 }
 
 #[tokio::test(start_paused = true)]
@@ -252,14 +228,6 @@ async fn when_a_leader_is_dropped_somebody_else_leads() {
     assert!(tokio::time::timeout(Duration::from_millis(1), &mut follower).await.is_err());
     drop(leader);
     assert_eq!(follower.await.unwrap().value, 7);
-}
-
-fn site(declaration: Declaration) -> &'static Site {
-    Box::leak(Box::new(Site::new(declaration)))
-}
-
-fn declared(function: &'static str) -> Declaration {
-    Declaration::new(function, "shop::orders", "src/orders.rs", 1)
 }
 
 type Placed = Result<u32, Error>;
