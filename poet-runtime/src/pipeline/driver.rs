@@ -7,8 +7,7 @@
 use super::flight::Flight;
 use crate::context::{self, Context};
 use crate::error::{Error, Kind};
-use crate::outcome::Class;
-use crate::outcome::Withheld;
+use crate::outcome::{Class, Withheld};
 use crate::policy::{Action, Event};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};

@@ -130,19 +130,17 @@ impl<'a> Flight<'a> {
         if event != Event::Began {
             self.now = self.runtime.clock.now();
         }
-        match event {
-            Event::Finished { class, .. } => self.note(class),
-            Event::TimedOut => self.note(Class::Timeout),
-            Event::Began | Event::Woke => {}
+        let ended = match event {
+            Event::Finished { class, .. } => Some(class),
+            Event::TimedOut => Some(Class::Timeout),
+            Event::Began | Event::Woke => None,
+        };
+        if let Some(class) = ended {
+            self.note(class);
         }
         let view = View { target: self.target, bounded: self.bounded };
-        let may_retry = match event {
-            Event::Finished { class, .. } => class.is_retryable(),
-            Event::TimedOut => true,
-            Event::Began | Event::Woke => false,
-        };
         let before = self.policy.retries();
-        if may_retry {
+        if ended.is_some_and(Class::is_retryable) {
             let left = self.retries_left();
             let limit = &mut self.policy.limits.execution_retries;
             *limit = (*limit).min(before.saturating_add(left));

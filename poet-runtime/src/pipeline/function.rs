@@ -159,12 +159,7 @@ where
             land(flight, &mut judge, &answer);
             return answer;
         }
-        tell(&mut flight);
-        flight.finish(ending);
-        match answer {
-            Answer::Good(value) | Answer::Failed(value) => value,
-            Answer::Refused(error) => judge.reject(error),
-        }
+        conclude(flight, &judge, answer, ending)
     }
 }
 
@@ -180,29 +175,29 @@ fn engage_sync<T>(
     let mut judge = Judge::new(call, &bound);
     let end = drive_blocking(&mut flight, attempt, |answer| judge.class(answer));
     let (answer, ending) = judge.settle(end, &flight);
-    match (fallback, answer) {
-        (Some(fallback), Answer::Failed(_) | Answer::Refused(_)) => {
-            let answer = context::enter(&mut flight.context, fallback);
-            land(flight, &mut judge, &answer);
-            answer
-        }
-        (_, Answer::Good(value) | Answer::Failed(value)) => {
-            tell(&mut flight);
-            flight.finish(ending);
-            value
-        }
-        (None, Answer::Refused(error)) => {
-            tell(&mut flight);
-            flight.finish(ending);
-            judge.reject(error)
-        }
+    let unanswered = !matches!(answer, Answer::Good(_));
+    if let Some(fallback) = fallback.filter(|_| unanswered) {
+        let answer = context::enter(&mut flight.context, fallback);
+        land(flight, &mut judge, &answer);
+        return answer;
     }
+    conclude(flight, &judge, answer, ending)
 }
 
 fn take_off<'a, T>(bound: &'a Bound, site: &'static Site, call: &Call<T>, restartable: bool) -> Flight<'a> {
     let bounded = call.caps.reject.is_some();
     let declared = Some(&site.declaration);
     Flight::take_off(&bound.runtime, &bound.target, declared, written(site, call, restartable), bounded)
+}
+
+/// Ends a call that no fallback answered.
+fn conclude<T>(mut flight: Flight<'_>, judge: &Judge<'_, T>, answer: Answer<T>, ending: Ending) -> T {
+    tell(&mut flight);
+    flight.finish(ending);
+    match answer {
+        Answer::Good(value) | Answer::Failed(value) => value,
+        Answer::Refused(error) => judge.reject(error),
+    }
 }
 
 /// Ends a call that its fallback answered; whether that answer is good decides what the call counts as.
