@@ -24,13 +24,14 @@ use crate::lock::lock;
 use crate::outcome::{Record, TargetId};
 use crate::store::{ParameterChange, ParameterRow, Store, StoreError, TargetKey};
 use crossbeam_queue::ArrayQueue;
+use once_cell::sync::OnceCell;
 use packed::Packed;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::mem;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError, mpsc};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -140,7 +141,7 @@ struct Shared {
     overflow: Mutex<Overflow>,
     requests: Mutex<Requests>,
     health: Mutex<RecorderHealth>,
-    writer: OnceLock<Thread>,
+    writer: OnceCell<Thread>,
     clock: Clock,
 }
 
@@ -178,7 +179,7 @@ impl Recorder {
             overflow: Mutex::default(),
             requests: Mutex::default(),
             health: Mutex::default(),
-            writer: OnceLock::new(),
+            writer: OnceCell::new(),
             clock,
         });
         let mut writer = Writer::new(shared.clone(), store, settings, directory);

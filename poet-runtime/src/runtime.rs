@@ -18,6 +18,7 @@ use crate::reply::ExecutionId;
 use crate::site::Site;
 use crate::store::StoreError;
 use crate::target::Target;
+use once_cell::sync::OnceCell;
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -26,7 +27,7 @@ use std::future::{Future, poll_fn};
 use std::ops::Deref;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The runtime under every annotated function and service call. Cheap to clone.
@@ -65,7 +66,7 @@ pub(crate) struct Inner {
     extensions: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
 }
 
-static INSTALLED: OnceLock<Runtime> = OnceLock::new();
+static INSTALLED: OnceCell<Runtime> = OnceCell::new();
 /// Whether any scope was ever entered; until then nobody looks for one.
 static SCOPED: AtomicBool = AtomicBool::new(false);
 

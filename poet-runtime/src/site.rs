@@ -2,10 +2,11 @@
 
 use crate::profile::Profile;
 use crate::target::Target;
+use once_cell::sync::OnceCell;
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What is done with what is learned.
@@ -164,14 +165,14 @@ pub struct Site {
     /// What its author declared.
     pub declaration: Declaration,
     /// Its target in the runtime of the process; a scoped runtime looks it up instead.
-    pub(crate) installed: OnceLock<Arc<Target>>,
+    pub(crate) installed: OnceCell<Arc<Target>>,
 }
 
 impl Site {
     /// A site that has not been called yet.
     #[must_use]
     pub const fn new(declaration: Declaration) -> Self {
-        Self { declaration, installed: OnceLock::new() }
+        Self { declaration, installed: OnceCell::new() }
     }
 }
 
