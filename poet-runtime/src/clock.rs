@@ -50,6 +50,12 @@ impl Clock {
         monotonic()
     }
 
+    /// The wall time.
+    #[must_use]
+    pub fn wall(&self) -> Wall {
+        self.anchor().wall(self.now())
+    }
+
     /// What translates monotonic time into wall time at this moment.
     #[must_use]
     pub fn anchor(&self) -> Anchor {
@@ -137,6 +143,18 @@ impl Wall {
     #[must_use]
     pub const fn hour(self) -> i64 {
         self.0.div_euclid(3_600_000)
+    }
+
+    /// This instant moved forward by a duration.
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// How long it is from this instant to a later one; nothing if that is earlier.
+    #[must_use]
+    pub fn until(self, later: Self) -> Duration {
+        Duration::from_millis(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))
     }
 
     /// This instant moved back by a duration.

@@ -151,11 +151,19 @@ pub enum Ending {
     Fallback,
     /// Dropped by the caller.
     Cancelled,
+    /// Answered from the cache.
+    Cached,
+    /// Answered as one item of a call that was made for several.
+    Batched,
+    /// Put off: a durable job will make the call when it is due.
+    Deferred,
+    /// Acknowledged: a durable job makes the call at once, and nobody waits for it.
+    Queued,
 }
 
 impl Ending {
     /// Every ending, in the order of their discriminants.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::Done,
         Self::Failed,
         Self::OutcomeUnknown,
@@ -166,6 +174,10 @@ impl Ending {
         Self::Coalesced,
         Self::Fallback,
         Self::Cancelled,
+        Self::Cached,
+        Self::Batched,
+        Self::Deferred,
+        Self::Queued,
     ];
 
     /// The name under which the ending is stored and reported.
@@ -182,6 +194,10 @@ impl Ending {
             Self::Coalesced => "coalesced",
             Self::Fallback => "fallback",
             Self::Cancelled => "cancelled",
+            Self::Cached => "cached",
+            Self::Batched => "batched",
+            Self::Deferred => "deferred",
+            Self::Queued => "queued",
         }
     }
 
@@ -270,6 +286,25 @@ pub struct Finished {
     pub revision: u64,
     /// Why a retry that was due was not made.
     pub withheld: Option<Withheld>,
+    /// What else the call showed, beside how it went.
+    pub shown: Option<Shown>,
+}
+
+/// What a finished call shows beside its class and its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// An answer that was asked for again, and whether it was another one by then.
+    Refetched {
+        /// The age of the answer before, as a bin of [`crate::evidence::age_bin`].
+        age: u8,
+        /// Whether the new answer differs from it.
+        changed: bool,
+    },
+    /// A call for several items at once.
+    Batch {
+        /// How many.
+        items: u16,
+    },
 }
 
 /// What the pipeline hands to the recorder: an attempt, the end of a call, or both at once.

@@ -17,10 +17,39 @@ pub struct Parameter {
     pub min: f64,
     /// The highest value that may be learned or pinned; a profile may be stricter.
     pub max: f64,
+    /// How far one learned move goes at most.
+    pub step: Step,
     /// The default of a profile.
     pub default: fn(&Profile) -> f64,
     /// What it is, in one sentence.
     pub about: &'static str,
+}
+
+/// How far one learned move goes at most: what it brings is seen in the evidence before the next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Step {
+    /// Up or down by so much.
+    By(f64),
+    /// By factors, because what matters is how many times as long or as large it becomes.
+    Times {
+        /// Up to so many times the value before.
+        up: f64,
+        /// Down to the value before divided by this.
+        down: f64,
+        /// Below this a value is as good as none: a step down from it reaches the lower bound, and a step up from less
+        /// begins with it. What no factor could do.
+        least: f64,
+    },
+}
+
+impl Step {
+    /// Up or down by one.
+    pub const ONE: Self = Self::By(1.0);
+
+    /// Up or down by a factor of two.
+    const fn twice(least: f64) -> Self {
+        Self::Times { up: 2.0, down: 2.0, least }
+    }
 }
 
 /// The unit of a parameter.
@@ -62,6 +91,7 @@ pub static MAX_RETRIES: Parameter = Parameter {
     per_failure: true,
     min: 0.0,
     max: 10.0,
+    step: Step::ONE,
     default: |profile| f64::from(profile.max_retries),
     about: "extra tries after a failed attempt, for each kind of failure apart",
 };
@@ -73,6 +103,9 @@ pub static ATTEMPT_TIMEOUT: Parameter = Parameter {
     per_failure: false,
     min: 0.005,
     max: 300.0,
+    // More down than up, because the first learned value comes down from a default chosen for the slowest of services;
+    // ten seconds to fifty milliseconds are eight steps.
+    step: Step::Times { up: 1.5, down: 2.0, least: 0.005 },
     default: |profile| profile.attempt_timeout.as_secs_f64(),
     about: "the longest one attempt may take",
 };
@@ -84,6 +117,7 @@ pub static BASE_DELAY: Parameter = Parameter {
     per_failure: false,
     min: 0.010,
     max: 30.0,
+    step: Step::twice(0.010),
     default: |profile| profile.base_delay.as_secs_f64(),
     about: "the delay before the first retry, doubled for each further one, with full jitter",
 };
@@ -95,6 +129,7 @@ pub static FAILURE_THRESHOLD: Parameter = Parameter {
     per_failure: false,
     min: 2.0,
     max: 50.0,
+    step: Step::ONE,
     default: |profile| f64::from(profile.failure_threshold),
     about: "failures in a row that open the circuit",
 };
@@ -106,6 +141,7 @@ pub static OPEN_FOR: Parameter = Parameter {
     per_failure: false,
     min: 1.0,
     max: 1_800.0,
+    step: Step::twice(1.0),
     default: |profile| profile.open_for.as_secs_f64(),
     about: "how long the circuit stays open before it is probed",
 };
@@ -117,13 +153,72 @@ pub static SUCCESS_THRESHOLD: Parameter = Parameter {
     per_failure: false,
     min: 1.0,
     max: 10.0,
+    step: Step::ONE,
     default: |profile| f64::from(profile.success_threshold),
     about: "successful probes that close the circuit",
 };
 
+/// `cache.ttl`: how long an answer is fresh.
+pub static CACHE_TTL: Parameter = Parameter {
+    name: "cache.ttl",
+    unit: Unit::Seconds,
+    per_failure: false,
+    min: 0.0,
+    max: 86_400.0,
+    step: Step::twice(1.0),
+    default: |profile| profile.cache_ttl.as_secs_f64(),
+    about: "how long an answer is served from the cache, where the operation is declared cacheable",
+};
+
+/// `batch.threshold`: the fewest items worth one call for all of them.
+pub static BATCH_THRESHOLD: Parameter = Parameter {
+    name: "batch.threshold",
+    unit: Unit::Count,
+    per_failure: false,
+    min: 2.0,
+    max: 500.0,
+    step: Step::twice(2.0),
+    default: |profile| f64::from(profile.batch_threshold),
+    about: "the fewest calls that are made as one, where the operation has a bulk form",
+};
+
+/// `batch.window`: how long a call waits for others to join it.
+pub static BATCH_WINDOW: Parameter = Parameter {
+    name: "batch.window",
+    unit: Unit::Seconds,
+    per_failure: false,
+    min: 0.0,
+    max: 30.0,
+    step: Step::twice(0.001),
+    default: |profile| profile.batch_window.as_secs_f64(),
+    about: "how long a call waits for others to be made with it",
+};
+
+/// `batch.max_size`: the most items of one call.
+pub static BATCH_MAX_SIZE: Parameter = Parameter {
+    name: "batch.max_size",
+    unit: Unit::Count,
+    per_failure: false,
+    min: 2.0,
+    max: 1_000.0,
+    step: Step::twice(2.0),
+    default: |profile| f64::from(profile.batch_max_size),
+    about: "the most calls that are made as one",
+};
+
 /// Every parameter. Adding one is a `static` and a line here.
-pub static ALL: &[&Parameter] =
-    &[&MAX_RETRIES, &ATTEMPT_TIMEOUT, &BASE_DELAY, &FAILURE_THRESHOLD, &OPEN_FOR, &SUCCESS_THRESHOLD];
+pub static ALL: &[&Parameter] = &[
+    &MAX_RETRIES,
+    &ATTEMPT_TIMEOUT,
+    &BASE_DELAY,
+    &FAILURE_THRESHOLD,
+    &OPEN_FOR,
+    &SUCCESS_THRESHOLD,
+    &CACHE_TTL,
+    &BATCH_THRESHOLD,
+    &BATCH_WINDOW,
+    &BATCH_MAX_SIZE,
+];
 
 /// The parameter of that name.
 ///
@@ -158,6 +253,14 @@ pub struct Values {
     pub open_for: Duration,
     /// Successful probes that close the circuit.
     pub success_threshold: u32,
+    /// How long an answer is fresh, where the operation is declared cacheable.
+    pub cache_ttl: Duration,
+    /// The fewest items worth one call for all of them, where the operation has a bulk form.
+    pub batch_threshold: u32,
+    /// How long a call waits for others to be made with it.
+    pub batch_window: Duration,
+    /// The most items of one call.
+    pub batch_max_size: u32,
     /// The highest revision among the learned values in force; 0 where nothing was learned.
     pub revision: u64,
 }
@@ -176,6 +279,10 @@ impl Values {
             failure_threshold: profile.failure_threshold,
             open_for: profile.open_for,
             success_threshold: profile.success_threshold,
+            cache_ttl: profile.cache_ttl,
+            batch_threshold: profile.batch_threshold,
+            batch_window: profile.batch_window,
+            batch_max_size: profile.batch_max_size,
             revision: 0,
         }
     }
@@ -198,6 +305,10 @@ impl Values {
             "breaker.failure_threshold" => self.failure_threshold = count,
             "breaker.open_for" => self.open_for = seconds,
             "breaker.success_threshold" => self.success_threshold = count,
+            "cache.ttl" => self.cache_ttl = seconds,
+            "batch.threshold" => self.batch_threshold = count,
+            "batch.window" => self.batch_window = seconds,
+            "batch.max_size" => self.batch_max_size = count,
             _ => return false,
         }
         true
@@ -216,6 +327,10 @@ impl Values {
             "breaker.failure_threshold" => f64::from(self.failure_threshold),
             "breaker.open_for" => self.open_for.as_secs_f64(),
             "breaker.success_threshold" => f64::from(self.success_threshold),
+            "cache.ttl" => self.cache_ttl.as_secs_f64(),
+            "batch.threshold" => f64::from(self.batch_threshold),
+            "batch.window" => self.batch_window.as_secs_f64(),
+            "batch.max_size" => f64::from(self.batch_max_size),
             _ => return None,
         })
     }

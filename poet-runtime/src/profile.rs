@@ -4,6 +4,7 @@
 //! the domain's errors. Configuration is laid over it, learned values move within its bounds.
 
 use crate::outcome::Class;
+use crate::service::FindCaller;
 use std::error::Error;
 use std::time::Duration;
 
@@ -46,10 +47,29 @@ pub struct Profile {
     pub open_for: Duration,
     /// Successful probes that close the circuit, and probes allowed at once while it is half-open. Default 3.
     pub success_threshold: u32,
+    /// The share of attempts that shall succeed; a service that credibly falls below it is degraded. Default 0.95.
+    pub success_target: f64,
+    /// How long an answer is fresh, where an operation is declared cacheable. Default 5 min.
+    pub cache_ttl: Duration,
+    /// The share of answers from the cache that may be out of date; learned freshness keeps it. Default 0.01.
+    pub staleness: f64,
+    /// How long after its freshness an answer is still given while a new one is fetched. Default 30 s.
+    pub stale_while_revalidate: Duration,
+    /// How long after its freshness an answer is still given when the service fails. Default 10 min.
+    pub stale_if_error: Duration,
+    /// The fewest calls that are made as one, where an operation has a bulk form. Default 5.
+    pub batch_threshold: u32,
+    /// How long a call waits for others to be made with it. Default 50 ms.
+    pub batch_window: Duration,
+    /// The most calls that are made as one. Default 50.
+    pub batch_max_size: u32,
     /// What a learned value is worth.
     pub utility: Utility,
     /// Recognises the domain's own errors in an error's source chain. Default: recognises none.
     pub classify: Option<fn(&(dyn Error + 'static)) -> Option<Class>>,
+    /// Finds who sends the requests of a service, for those that were put off and are sent later, perhaps by another
+    /// process. Default: nobody, and nothing is put off.
+    pub caller: Option<FindCaller>,
 }
 
 impl Profile {
@@ -71,8 +91,17 @@ impl Profile {
             failure_threshold: 5,
             open_for: Duration::from_secs(60),
             success_threshold: 3,
+            success_target: 0.95,
+            cache_ttl: Duration::from_secs(300),
+            staleness: 0.01,
+            stale_while_revalidate: Duration::from_secs(30),
+            stale_if_error: Duration::from_secs(600),
+            batch_threshold: 5,
+            batch_window: Duration::from_millis(50),
+            batch_max_size: 50,
             utility: Utility::DEFAULT,
             classify: None,
+            caller: None,
         }
     }
 }
@@ -88,9 +117,13 @@ pub struct Utility {
     pub call: f64,
     /// The price of one second of waiting. Default 0.02.
     pub second: f64,
+    /// The price of one answer that is out of date. Default 0.5.
+    pub stale: f64,
+    /// The price of an hour by which work that nobody waits for is late. Default 0.05.
+    pub hour_late: f64,
 }
 
 impl Utility {
     /// The defaults of the reference world.
-    pub const DEFAULT: Self = Self { value: 1.0, call: 0.06, second: 0.02 };
+    pub const DEFAULT: Self = Self { value: 1.0, call: 0.06, second: 0.02, stale: 0.5, hour_late: 0.05 };
 }

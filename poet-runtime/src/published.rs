@@ -11,7 +11,9 @@ use std::hint;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
 
-const WORDS: usize = 8;
+const WORDS: usize = 11;
+const REVISION: usize = 7;
+const CACHE_TTL: usize = 8;
 const NANOS: u32 = 30;
 
 /// One set of [`Values`], published.
@@ -29,12 +31,25 @@ impl Published {
     /// The values in force.
     #[inline]
     pub(crate) fn load(&self) -> Values {
+        decode(&self.read(|words| words.each_ref().map(|word| word.load(Ordering::Relaxed))))
+    }
+
+    /// How long an answer is fresh, and the revision of the values in force: all that an answer from the cache needs.
+    #[inline]
+    pub(crate) fn cache_ttl(&self) -> (Duration, u64) {
+        let [ttl, revision] =
+            self.read(|words| [CACHE_TTL, REVISION].map(|index| words[index].load(Ordering::Relaxed)));
+        (duration(ttl), revision)
+    }
+
+    #[inline]
+    fn read<R>(&self, words: impl Fn(&[AtomicU64; WORDS]) -> R) -> R {
         loop {
             let before = self.version.load(Ordering::Acquire);
-            let words = self.words.each_ref().map(|word| word.load(Ordering::Relaxed));
+            let read = words(&self.words);
             fence(Ordering::Acquire);
             if before.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == before {
-                return decode(&words);
+                return read;
             }
             hint::spin_loop();
         }
@@ -65,6 +80,9 @@ fn encode(values: &Values) -> [u64; WORDS] {
         word(values.open_for),
         u64::from(values.failure_threshold) << 32 | u64::from(values.success_threshold),
         values.revision,
+        word(values.cache_ttl),
+        word(values.batch_window),
+        u64::from(values.batch_threshold) << 32 | u64::from(values.batch_max_size),
     ]
 }
 
@@ -83,7 +101,11 @@ fn decode(words: &[u64; WORDS]) -> Values {
         open_for: duration(words[5]),
         failure_threshold: (words[6] >> 32) as u32,
         success_threshold: words[6] as u32,
-        revision: words[7],
+        revision: words[REVISION],
+        cache_ttl: duration(words[CACHE_TTL]),
+        batch_window: duration(words[9]),
+        batch_threshold: (words[10] >> 32) as u32,
+        batch_max_size: words[10] as u32,
     }
 }
 
@@ -115,6 +137,10 @@ mod tests {
             open_for: Duration::new(7, n),
             success_threshold: n,
             revision: u64::from(n),
+            cache_ttl: Duration::new(u64::from(n), 1),
+            batch_threshold: n,
+            batch_window: Duration::new(1, n),
+            batch_max_size: n + 1,
         }
     }
 
@@ -125,6 +151,7 @@ mod tests {
         for n in [0, 1, 250, 999_999_999] {
             published.store(&values(n));
             assert_eq!(published.load(), values(n));
+            assert_eq!(published.cache_ttl(), (values(n).cache_ttl, values(n).revision));
         }
     }
 

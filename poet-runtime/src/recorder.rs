@@ -7,7 +7,7 @@
 //!
 //! In virtual time nothing may happen behind its back: there is no thread, and whoever records does the writer's work.
 
-mod block_on;
+pub(crate) mod block_on;
 mod learning;
 mod packed;
 mod writer;
@@ -19,9 +19,10 @@ mod crash;
 mod tests;
 
 use crate::clock::{Clock, Wall};
-use crate::evidence::History;
+use crate::evidence::{History, Vitals};
 use crate::lock::lock;
 use crate::outcome::{Record, TargetId};
+use crate::site::Declaration;
 use crate::store::{ParameterChange, ParameterRow, Store, StoreError, TargetKey};
 use crossbeam_queue::ArrayQueue;
 use once_cell::sync::OnceCell;
@@ -44,11 +45,18 @@ pub(crate) trait Directory: Send + Sync {
 
     /// The moves that the evidence about a target supports by now. Called by the writer when there are at least
     /// [`RecorderSettings::learn_every`] new attempts, or any and [`RecorderSettings::learn_interval`] has passed.
-    fn learn(&self, id: TargetId, history: &History, now: Wall) -> Vec<ParameterChange>;
+    fn learn(&self, id: TargetId, histories: Histories<'_>, now: Wall) -> Vec<ParameterChange>;
+
+    /// How a target has done lately: after it was called, at most once in [`RecorderSettings::tell_interval`].
+    fn tell(&self, id: TargetId, vitals: Vitals);
 
     /// A value is now in force: read at the start, or published by this or another process.
     fn apply(&self, row: &ParameterRow);
 }
+
+/// What was seen of a target, and of any other one: what is learned about an operation can rest on what another one
+/// showed.
+pub(crate) type Histories<'a> = &'a dyn Fn(TargetId) -> Option<&'a History>;
 
 /// The bounds and intervals of a recorder.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +69,8 @@ pub(crate) struct RecorderSettings {
     pub(crate) learn_every: u64,
     /// The time after which it is learned from again with any new attempt.
     pub(crate) learn_interval: Duration,
+    /// How often, at most, it is said how a target has done lately.
+    pub(crate) tell_interval: Duration,
     /// How often what other processes stored is read.
     pub(crate) refresh_interval: Duration,
     /// How often what is too old is deleted.
@@ -82,6 +92,7 @@ impl Default for RecorderSettings {
             flush_interval: Duration::from_millis(200),
             learn_every: 20,
             learn_interval: Duration::from_secs(60),
+            tell_interval: Duration::from_secs(1),
             refresh_interval: Duration::from_secs(60),
             prune_interval: Duration::from_secs(3_600),
             retention: 30 * DAY,
@@ -89,6 +100,18 @@ impl Default for RecorderSettings {
             start_timeout: Duration::from_secs(2),
         }
     }
+}
+
+/// A call that the cache answered: less to write down than a [`Record`], because it took no attempt and no time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cached {
+    pub(crate) target: TargetId,
+    pub(crate) function: Option<&'static Declaration>,
+    pub(crate) execution: u64,
+    /// Nanoseconds after [`Recorder::epoch`].
+    pub(crate) ended: u64,
+    /// The revision of the values in force.
+    pub(crate) revision: u64,
 }
 
 /// How the recorder is doing.
@@ -209,11 +232,27 @@ impl Recorder {
         self.run.clone()
     }
 
+    /// What the times in its queue count from.
+    pub(crate) fn epoch(&self) -> Instant {
+        self.shared.epoch
+    }
+
     /// Takes a record. Never waits; allocates only where the queue is full and the record is folded into counts.
     #[inline]
     pub(crate) fn record(&self, record: Record) {
-        if self.shared.ring.push(Packed::pack(&record, self.shared.epoch)).is_err() {
-            self.shared.fold(&record);
+        self.push(Packed::pack(&record, self.shared.epoch));
+    }
+
+    /// [`record`](Self::record) of a call that the cache answered.
+    #[inline]
+    pub(crate) fn record_cached(&self, cached: Cached) {
+        self.push(Packed::cached(&cached));
+    }
+
+    #[inline]
+    fn push(&self, packed: Packed) {
+        if let Err(packed) = self.shared.ring.push(packed) {
+            self.shared.fold(&packed.unpack(self.shared.epoch));
         }
         // The push and this load, the writer's store and its look into the ring are all sequentially consistent: one
         // of the two sees the other, so no record is slept over. On x86 the load costs what a relaxed one does.

@@ -115,6 +115,19 @@ pub struct Declaration {
     pub deadline: Option<Duration>,
     /// The price of one call, in the configured currency.
     pub cost: Option<f64>,
+    /// Whether the answers of the function are kept, and for how long.
+    pub cache: Option<CacheFor>,
+    /// Whether the calls inside that are no reads may be put off.
+    pub deferrable: bool,
+}
+
+/// How long answers are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheFor {
+    /// As long as was learned, from the profile's default on.
+    Learned,
+    /// As long as the author wrote.
+    Fixed(Duration),
 }
 
 impl Declaration {
@@ -136,6 +149,8 @@ impl Declaration {
             timeout: None,
             deadline: None,
             cost: None,
+            cache: None,
+            deferrable: false,
         }
     }
 
@@ -166,13 +181,15 @@ pub struct Site {
     pub declaration: Declaration,
     /// Its target in the runtime of the process; a scoped runtime looks it up instead.
     pub(crate) installed: OnceCell<Arc<Target>>,
+    /// The name of the body that was met first, and its hash: of a function that is not generic, the only one.
+    pub(crate) body: OnceCell<(&'static str, u64)>,
 }
 
 impl Site {
     /// A site that has not been called yet.
     #[must_use]
     pub const fn new(declaration: Declaration) -> Self {
-        Self { declaration, installed: OnceCell::new() }
+        Self { declaration, installed: OnceCell::new(), body: OnceCell::new() }
     }
 }
 

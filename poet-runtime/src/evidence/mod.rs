@@ -4,10 +4,12 @@
 //! applied when reading, never when writing, so that an estimate stays a pure function of evidence and time.
 
 mod sketch;
+mod vitals;
 
 pub use sketch::Sketch;
+pub use vitals::{Tried, Vitals};
 
-use crate::outcome::{Class, Ending, FailureKind, Record};
+use crate::outcome::{Class, Ending, FailureKind, Record, Shown};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -32,6 +34,63 @@ pub enum Key {
     Recovered(u8, FailureKind),
     /// A call that ended so.
     Call(Ending),
+    /// An answer that was asked for again at an age in this bin of [`age_bin`], and was still the same.
+    Unchanged(u8),
+    /// The same, where it was another one.
+    Changed(u8),
+    /// A sum over the calls made for several items at once.
+    Batch(BatchSum),
+}
+
+/// The sums from which the time of a batch is fitted as `a + b * items` by least squares: they add up like counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum BatchSum {
+    /// Calls.
+    Calls,
+    /// Items.
+    Items,
+    /// The squares of the items.
+    ItemsSquared,
+    /// Microseconds.
+    Micros,
+    /// Items times microseconds.
+    ItemMicros,
+}
+
+impl BatchSum {
+    /// Every sum, in the order of their discriminants.
+    pub const ALL: [Self; 5] = [Self::Calls, Self::Items, Self::ItemsSquared, Self::Micros, Self::ItemMicros];
+}
+
+/// How many bins of age there are.
+pub const AGE_BINS: u8 = 48;
+
+/// The youngest age with a bin of its own.
+const YOUNGEST: Duration = Duration::from_millis(100);
+
+/// The bin of an age: half octaves (each 1.41 times as long as the one before) from 100 ms to about 19 days.
+///
+/// # Examples
+///
+/// ```
+/// use poet_runtime::evidence::{age_bin, bin_age};
+/// use std::time::Duration;
+///
+/// let bin = age_bin(Duration::from_secs(60));
+/// assert!(bin_age(bin) <= Duration::from_secs(60) && bin_age(bin + 1) > Duration::from_secs(60));
+/// ```
+#[must_use]
+pub fn age_bin(age: Duration) -> u8 {
+    let octaves = (age.as_secs_f64() / YOUNGEST.as_secs_f64()).log2();
+    // A hair up, so that the age a bin begins with is in it whatever rounding did.
+    (octaves * 2.0 + 1e-9).floor().clamp(0.0, f64::from(AGE_BINS - 1)) as u8
+}
+
+/// The age a bin of [`age_bin`] begins with.
+#[must_use]
+pub fn bin_age(bin: u8) -> Duration {
+    YOUNGEST.mul_f64((f64::from(bin.min(AGE_BINS)) / 2.0).exp2())
 }
 
 /// The class of an attempt without its details: `None` in [`Class::failure`] splits into success and the rest.
@@ -60,6 +119,9 @@ impl Key {
             Self::Retried(n, kind) => ("retried", pair(n, kind)),
             Self::Recovered(n, kind) => ("recovered", pair(n, kind)),
             Self::Call(ending) => ("call", ending as u16),
+            Self::Unchanged(bin) => ("unchanged", u16::from(bin)),
+            Self::Changed(bin) => ("changed", u16::from(bin)),
+            Self::Batch(sum) => ("batch", sum as u16),
         }
     }
 
@@ -83,6 +145,9 @@ impl Key {
             "retried" => pair().map(|(n, kind)| Self::Retried(n, kind))?,
             "recovered" => pair().map(|(n, kind)| Self::Recovered(n, kind))?,
             "call" => Self::Call(*Ending::ALL.get(usize::from(index))?),
+            "unchanged" => Self::Unchanged(byte().filter(|bin| *bin < AGE_BINS)?),
+            "changed" => Self::Changed(byte().filter(|bin| *bin < AGE_BINS)?),
+            "batch" => Self::Batch(*BatchSum::ALL.get(usize::from(index))?),
             _ => return None,
         })
     }
@@ -149,6 +214,27 @@ impl History {
         }
         if let Some(call) = &record.call {
             self.add(hour, Key::Call(call.ending), 1);
+            match call.shown {
+                // What was not answered cannot be compared.
+                Some(Shown::Refetched { age, changed }) if matches!(call.ending, Ending::Done | Ending::Batched) => {
+                    self.add(hour, if changed { Key::Changed(age) } else { Key::Unchanged(age) }, 1);
+                }
+                // A batch that failed, or took more than one attempt, says nothing about how long one takes.
+                Some(Shown::Batch { items }) if call.ending == Ending::Done && call.attempts == 1 => {
+                    let (items, micros) = (u64::from(items), u64::try_from(call.elapsed.as_micros()).unwrap_or(0));
+                    for sum in BatchSum::ALL {
+                        let value = match sum {
+                            BatchSum::Calls => 1,
+                            BatchSum::Items => items,
+                            BatchSum::ItemsSquared => items * items,
+                            BatchSum::Micros => micros,
+                            BatchSum::ItemMicros => items.saturating_mul(micros),
+                        };
+                        self.add(hour, Key::Batch(sum), value);
+                    }
+                }
+                Some(Shown::Refetched { .. } | Shown::Batch { .. }) | None => {}
+            }
         }
     }
 
@@ -227,6 +313,7 @@ mod tests {
                 retries: 0,
                 revision: 0,
                 withheld: None,
+                shown: None,
             }),
         }
     }
@@ -252,6 +339,8 @@ mod tests {
             keys.push(Key::Recovered(2, kind));
         }
         keys.extend(Ending::ALL.map(Key::Call));
+        keys.extend([0, AGE_BINS - 1].into_iter().flat_map(|bin| [Key::Unchanged(bin), Key::Changed(bin)]));
+        keys.extend(BatchSum::ALL.map(Key::Batch));
         for key in keys {
             let (kind, index) = key.encode();
             assert_eq!(Key::decode(kind, index), Some(key), "{kind} {index}");

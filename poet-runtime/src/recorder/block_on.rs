@@ -15,7 +15,7 @@ impl Wake for Unpark {
 }
 
 /// Waits for a store on this thread; an embedded one has its answer at once.
-pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         return value;

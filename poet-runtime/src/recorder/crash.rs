@@ -28,9 +28,12 @@ impl Directory for Loud {
         Some(target("crm"))
     }
 
-    fn learn(&self, _: TargetId, history: &History, _: Wall) -> Vec<ParameterChange> {
-        vec![change("crm", "timeout.attempt", None, history.attempts() as f64)]
+    fn learn(&self, id: TargetId, histories: Histories<'_>, _: Wall) -> Vec<ParameterChange> {
+        let attempts = histories(id).map_or(0, History::attempts);
+        vec![change("crm", "timeout.attempt", None, attempts as f64)]
     }
+
+    fn tell(&self, _: TargetId, _: Vitals) {}
 
     fn apply(&self, row: &ParameterRow) {
         println!("\nmoved {} {}", row.revision, row.value);

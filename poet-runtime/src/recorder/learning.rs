@@ -7,8 +7,8 @@ use super::block_on::block_on;
 use super::lock;
 use super::writer::Writer;
 use crate::clock::Wall;
-use crate::evidence::{History, Key};
-use crate::outcome::TargetId;
+use crate::evidence::{History, Key, Vitals};
+use crate::outcome::{Ending, TargetId};
 use crate::store::{ParameterChange, ParameterRow, Published, StoreError, TargetKey};
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,9 +23,12 @@ pub(super) struct Target {
     pub(super) unsent: History,
     /// Whether `history` holds what the store had before.
     is_loaded: bool,
-    /// New attempts since it was last learned from.
+    /// New attempts, and calls made as part of another one, since it was last learned from.
     fresh: u64,
     learned: Instant,
+    /// When it was last told how it does, and whether there is news since.
+    told: Option<Instant>,
+    untold: bool,
     read_until: i64,
 }
 
@@ -57,7 +60,9 @@ impl Writer {
         let Some(target) = self.targets.get(&id) else { return };
         let wall = self.wall();
         let directory = &self.directory;
-        let learned = catch_unwind(AssertUnwindSafe(|| directory.learn(id, &target.history, wall)));
+        let targets = &self.targets;
+        let histories = |id: TargetId| targets.get(&id).map(|target| &target.history);
+        let learned = catch_unwind(AssertUnwindSafe(|| directory.learn(id, &histories, wall)));
         let Ok(moves) = learned else {
             tracing::error!(service = target.key.service, operation = target.key.operation, "learning panicked");
             let mut health = lock(&self.shared.health);
@@ -69,6 +74,28 @@ impl Writer {
             // A move that is not on disk is not in force; the next evidence proposes it again.
             let _ = self.publish(&change);
         }
+    }
+
+    /// Tells how the targets do that were called, those again whose turn has not come when somebody asks for it.
+    pub(super) fn tell(&mut self, force: bool) {
+        let (now, wall) = (self.shared.clock.now(), self.wall());
+        let interval = self.settings.tell_interval;
+        for (&id, target) in self.targets.iter_mut().filter(|(_, target)| target.untold) {
+            if force || target.told.is_none_or(|told| now.saturating_duration_since(told) >= interval) {
+                (target.told, target.untold) = (Some(now), false);
+                let vitals = Vitals::of(&target.history, wall);
+                let directory = &self.directory;
+                if catch_unwind(AssertUnwindSafe(|| directory.tell(id, vitals))).is_err() {
+                    tracing::error!(service = target.key.service, "telling how it does panicked");
+                }
+            }
+        }
+    }
+
+    /// When the next target is due to be told how it does.
+    pub(super) fn next_tell(&self) -> Option<Instant> {
+        let untold = self.targets.values().filter(|target| target.untold);
+        untold.filter_map(|target| Some(target.told? + self.settings.tell_interval)).min()
     }
 
     fn publish(&mut self, change: &ParameterChange) -> Result<(), StoreError> {
@@ -138,6 +165,7 @@ impl Writer {
         if let Some(target) = self.targets.get_mut(&id) {
             target.replace_since(since, &stored);
             target.read_until = this_hour;
+            target.untold = true;
         }
         Ok(())
     }
@@ -160,6 +188,8 @@ impl Target {
             is_loaded: false,
             fresh: 0,
             learned: now,
+            told: None,
+            untold: false,
             read_until: 0,
         }
     }
@@ -167,7 +197,8 @@ impl Target {
     pub(super) fn add(&mut self, counts: &History) {
         self.history.merge(counts);
         self.unsent.merge(counts);
-        self.fresh += counts.attempts();
+        self.fresh += counts.attempts() + counts.total(Key::Call(Ending::Batched));
+        self.untold = true;
     }
 
     /// Takes the store's word for an hour and all after it, and adds what it does not know yet. What other processes

@@ -4,7 +4,8 @@
 //! minutes, more than any deadline) and classes are bytes. What nobody reads from the ring, the wait that a throttling
 //! service asked for, is left out.
 
-use crate::outcome::{Attempt, Class, Ending, FailureKind, Finished, Record, TargetId, Withheld};
+use super::Cached;
+use crate::outcome::{Attempt, Class, Ending, FailureKind, Finished, Record, Shown, TargetId, Withheld};
 use crate::site::Declaration;
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,11 @@ const ATTEMPT: u8 = 1;
 const CALL: u8 = 2;
 const PROBE: u8 = 4;
 const AT_DEADLINE: u8 = 8;
-/// No failure before this attempt; no reason why there was no other.
-const NONE: u8 = u8::MAX;
+const REFETCHED: u8 = 16;
+const CHANGED: u8 = 32;
+const BATCH: u8 = 64;
+/// No failure before this attempt; no reason why there was no other. Half a byte, as what it stands for.
+const NONE: u8 = 15;
 
 /// A [`Record`] in 56 bytes.
 #[derive(Clone, Copy, Debug)]
@@ -28,13 +32,15 @@ pub(super) struct Packed {
     timeout: u32,
     revision: u32,
     holds: u8,
-    class: u8,
-    after: u8,
+    /// The class in the lower half, the failure before in the upper.
+    class_after: u8,
     ordinal: u8,
-    ending: u8,
     attempts: u8,
+    /// The ending in the lower half, the reason why there was no other attempt in the upper.
+    ending_withheld: u8,
     retries: u8,
-    withheld: u8,
+    /// The age of the answer before, or the items of a batch.
+    shown: u16,
 }
 
 impl Packed {
@@ -50,34 +56,64 @@ impl Packed {
             timeout: 0,
             revision: 0,
             holds: 0,
-            class: 0,
-            after: NONE,
+            class_after: NONE << 4,
             ordinal: 0,
-            ending: 0,
             attempts: 0,
+            ending_withheld: NONE << 4,
             retries: 0,
-            withheld: NONE,
+            shown: 0,
         };
         if let Some(attempt) = &record.attempt {
             packed.holds |= ATTEMPT;
             packed.holds |= if attempt.probe { PROBE } else { 0 };
             packed.holds |= if attempt.at_deadline { AT_DEADLINE } else { 0 };
-            packed.class = class_code(attempt.class);
-            packed.after = attempt.after.map_or(NONE, |kind| kind as u8);
+            packed.class_after = class_code(attempt.class) | attempt.after.map_or(NONE, |kind| kind as u8) << 4;
             packed.ordinal = attempt.ordinal;
             packed.attempt_took = micros(attempt.elapsed);
         }
         if let Some(call) = &record.call {
             packed.holds |= CALL;
-            packed.ending = call.ending as u8;
+            packed.ending_withheld = call.ending as u8 | call.withheld.map_or(NONE, |reason| reason as u8) << 4;
             packed.attempts = call.attempts;
             packed.retries = call.retries;
-            packed.withheld = call.withheld.map_or(NONE, |reason| reason as u8);
+            match call.shown {
+                None => {}
+                Some(Shown::Refetched { age, changed }) => {
+                    packed.holds |= REFETCHED | if changed { CHANGED } else { 0 };
+                    packed.shown = u16::from(age);
+                }
+                Some(Shown::Batch { items }) => {
+                    packed.holds |= BATCH;
+                    packed.shown = items;
+                }
+            }
             packed.call_took = micros(call.elapsed);
             packed.timeout = micros(call.timeout);
             packed.revision = u32::try_from(call.revision).unwrap_or(u32::MAX);
         }
         packed
+    }
+
+    /// [`pack`](Self::pack) of a call that the cache answered.
+    #[inline]
+    pub(super) fn cached(cached: &Cached) -> Self {
+        Self {
+            function: cached.function,
+            execution: cached.execution,
+            ended: cached.ended,
+            target: cached.target.0,
+            attempt_took: 0,
+            call_took: 0,
+            timeout: 0,
+            revision: u32::try_from(cached.revision).unwrap_or(u32::MAX),
+            holds: CALL,
+            class_after: NONE << 4,
+            ordinal: 0,
+            attempts: 0,
+            ending_withheld: Ending::Cached as u8 | NONE << 4,
+            retries: 0,
+            shown: 0,
+        }
     }
 
     pub(super) fn unpack(&self, epoch: Instant) -> Record {
@@ -90,20 +126,25 @@ impl Packed {
             ended: epoch + Duration::from_nanos(self.ended),
             attempt: holds(ATTEMPT).then(|| Attempt {
                 ordinal: self.ordinal,
-                class: class_of(self.class),
+                class: class_of(self.class_after & 15),
                 elapsed: took(self.attempt_took),
-                after: FailureKind::ALL.get(usize::from(self.after)).copied(),
+                after: FailureKind::ALL.get(usize::from(self.class_after >> 4)).copied(),
                 probe: holds(PROBE),
                 at_deadline: holds(AT_DEADLINE),
             }),
             call: holds(CALL).then(|| Finished {
-                ending: Ending::ALL[usize::from(self.ending)],
+                ending: Ending::ALL[usize::from(self.ending_withheld & 15)],
                 attempts: self.attempts,
                 elapsed: took(self.call_took),
                 timeout: took(self.timeout),
                 retries: self.retries,
                 revision: u64::from(self.revision),
-                withheld: Withheld::ALL.get(usize::from(self.withheld)).copied(),
+                withheld: Withheld::ALL.get(usize::from(self.ending_withheld >> 4)).copied(),
+                shown: match (holds(REFETCHED), holds(BATCH)) {
+                    (true, _) => Some(Shown::Refetched { age: self.shown as u8, changed: holds(CHANGED) }),
+                    (_, true) => Some(Shown::Batch { items: self.shown }),
+                    _ => None,
+                },
             }),
         }
     }
@@ -179,12 +220,42 @@ mod tests {
             retries: 3,
             revision: 77,
             withheld: Some(Withheld::ServiceBudget),
+            shown: Some(Shown::Refetched { age: 47, changed: true }),
         };
         let ended = epoch + Duration::from_nanos(123_456_789_012);
-        for (attempt, call) in [(Some(attempt), Some(call)), (Some(attempt), None), (None, Some(call))] {
+        let batch =
+            Finished { shown: Some(Shown::Batch { items: 1_000 }), withheld: None, ending: Ending::Queued, ..call };
+        for (attempt, call) in
+            [(Some(attempt), Some(call)), (Some(attempt), None), (None, Some(call)), (Some(attempt), Some(batch))]
+        {
             let record = Record { target: TargetId(9), function: None, execution: u64::MAX, ended, attempt, call };
             assert!(same(&Packed::pack(&record, epoch).unpack(epoch), &record));
         }
+    }
+
+    #[test]
+    fn an_answer_from_the_cache_is_packed_as_any_other_record_of_one() {
+        let epoch = Instant::now();
+        let cached = Cached { target: TargetId(9), function: None, execution: 7, ended: 1_234_567_890, revision: 77 };
+        let record = Record {
+            target: cached.target,
+            function: cached.function,
+            execution: cached.execution,
+            ended: epoch + Duration::from_nanos(cached.ended),
+            attempt: None,
+            call: Some(Finished {
+                ending: Ending::Cached,
+                attempts: 0,
+                elapsed: Duration::ZERO,
+                timeout: Duration::ZERO,
+                retries: 0,
+                revision: cached.revision,
+                withheld: None,
+                shown: None,
+            }),
+        };
+        assert!(same(&Packed::cached(&cached).unpack(epoch), &record));
+        assert_eq!(format!("{:?}", Packed::cached(&cached)), format!("{:?}", Packed::pack(&record, epoch)));
     }
 
     #[test]
@@ -195,6 +266,7 @@ mod tests {
         for (code, ending) in Ending::ALL.into_iter().enumerate() {
             assert_eq!(ending as usize, code);
         }
+        assert!(Ending::ALL.len() <= 16 && Withheld::ALL.len() < 16 && CLASSES.len() <= 16, "each has half a byte");
     }
 
     #[test]

@@ -16,11 +16,17 @@ struct Book {
     propose: Box<Propose>,
     learned: Mutex<Vec<u64>>,
     applied: Mutex<Vec<ParameterRow>>,
+    told: Mutex<Vec<Vitals>>,
 }
 
 impl Book {
     fn new(propose: impl Fn(&History, Wall) -> Vec<ParameterChange> + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self { propose: Box::new(propose), learned: Mutex::default(), applied: Mutex::default() })
+        Arc::new(Self {
+            propose: Box::new(propose),
+            learned: Mutex::default(),
+            applied: Mutex::default(),
+            told: Mutex::default(),
+        })
     }
 
     fn silent() -> Arc<Self> {
@@ -33,9 +39,14 @@ impl Directory for Book {
         (id == TargetId(0)).then(|| target("crm"))
     }
 
-    fn learn(&self, _: TargetId, history: &History, now: Wall) -> Vec<ParameterChange> {
+    fn learn(&self, id: TargetId, histories: Histories<'_>, now: Wall) -> Vec<ParameterChange> {
+        let history = histories(id).expect("learned from because something was seen");
         lock(&self.learned).push(history.attempts());
         (self.propose)(history, now)
+    }
+
+    fn tell(&self, _: TargetId, vitals: Vitals) {
+        lock(&self.told).push(vitals);
     }
 
     fn apply(&self, row: &ParameterRow) {
@@ -143,6 +154,7 @@ pub(super) fn call(execution: u64, ended: Instant) -> Record {
             retries: 2,
             revision: 0,
             withheld: None,
+            shown: None,
         }),
     }
 }

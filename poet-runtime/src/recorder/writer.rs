@@ -142,7 +142,7 @@ impl Writer {
         // A store that rests is not pruned either.
         let prune = if self.failures > 0 { self.next_prune.max(self.retry_at) } else { self.next_prune };
         let retry = self.has_unsent().then_some(self.retry_at);
-        self.next_refresh.min(prune).min(retry.unwrap_or(prune))
+        [retry, self.next_tell()].into_iter().flatten().fold(self.next_refresh.min(prune), Instant::min)
     }
 
     /// Lets records come in for half the flush interval, unless somebody waits or the ring is half full.
@@ -194,6 +194,7 @@ impl Writer {
         }
         self.learn();
         self.keep_house();
+        self.tell(false);
     }
 
     fn cycle(&mut self, force: bool) -> Answer {
@@ -201,6 +202,7 @@ impl Writer {
         let written = self.write(force);
         self.learn();
         self.keep_house();
+        self.tell(force);
         written
     }
 
