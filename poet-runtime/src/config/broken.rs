@@ -21,7 +21,7 @@ fn every_fault_is_named_with_its_line_its_column_and_what_to_write() {
 const BROKEN: &[(&str, &str)] = &[
     // Keys.
     ("learnin = \"on\"", "1:1: learnin: there is no such key; did you mean `learning`?"),
-    ("colour = 1", "1:1: colour: there is no such key; expected `store`, `learning` or `services`"),
+    ("colour = 1", "1:1: colour: there is no such key; expected `store`, `learning`, `cache`, `queue` or `services`"),
     ("[service.crm]", "1:2: service: there is no such key; write `services.<name>`"),
     ("preset = \"production\"", "1:1: preset: presets are not built yet; remove the key"),
     ("[store]\npaht = \"x\"", "2:1: store.paht: there is no such key; did you mean `path`?"),
@@ -46,11 +46,6 @@ const BROKEN: &[(&str, &str)] = &[
         "2:34: services.a.endpoints[0].wait: there is no such key; expected `weight` or `url`",
     ),
     // What is not built yet.
-    (
-        "[services.a.tools.t]\ncache = \"5m\"",
-        "2:1: services.a.tools.t.cache: the cache is not built yet; remove the key",
-    ),
-    ("[services.a.tools.t]\nbatch = 5", "2:1: services.a.tools.t.batch: batches are not built yet; remove the key"),
     (
         "[services.a]\ntransport = \"sse\"",
         "2:13: services.a.transport: the transport \"sse\" is not built yet; write \"http\" or \"stdio\"",
@@ -210,6 +205,199 @@ const BROKEN: &[(&str, &str)] = &[
     (
         "[services.a.pin]\nretry.max_retries = 1\n\"retry.max_retries\" = 2",
         "3:1: services.a.pin.\"retry.max_retries\": is pinned twice; keep one of the two",
+    ),
+    // The bounds of the process.
+    ("cache = true", "1:9: cache: expected a table, found true"),
+    ("[cache]\nenabled = \"yes\"", "2:11: cache.enabled: expected true or false, found \"yes\""),
+    ("[cache]\nmax_entries = 0", "2:15: cache.max_entries: expected a whole number from 1 to 10000000, found 0"),
+    (
+        "[cache]\nmax_bytes = \"64MB\"",
+        "2:13: cache.max_bytes: expected a size from 1 to \"1TiB\", a number of bytes or such as \"64MiB\", found \"64MB\"",
+    ),
+    (
+        "[cache]\nmax_bytes = -1",
+        "2:13: cache.max_bytes: expected a size from 1 to \"1TiB\", a number of bytes or such as \"64MiB\", found -1",
+    ),
+    ("[cache]\nmax_size = 5", "2:1: cache.max_size: there is no such key; write `max_entries` or `max_bytes`"),
+    (
+        "[cache]\nttl = \"5m\"",
+        "2:1: cache.ttl: there is no such key; write `cache = \"5m\"` of a tool, or `pin.\"cache.ttl\"` of a service",
+    ),
+    ("[cache]\nmax_entrys = 5", "2:1: cache.max_entrys: there is no such key; did you mean `max_entries`?"),
+    ("queue = []", "1:9: queue: expected a table, found an empty list"),
+    ("[queue]\nwork = 1", "2:8: queue.work: expected true or false, found 1"),
+    ("[queue]\nconcurrency = 257", "2:15: queue.concurrency: expected a whole number from 1 to 256, found 257"),
+    ("[queue]\nlease = \"2h\"", "2:9: queue.lease: expected a duration from \"1s\" to \"1h\", found \"2h\""),
+    ("[queue]\nlease = 30", "2:9: queue.lease: expected a duration from \"1s\" to \"1h\", found 30"),
+    ("[queue]\nmax_pending = 0", "2:15: queue.max_pending: expected a whole number from 1 to 10000000, found 0"),
+    ("[queue]\nmax_attempts = 1001", "2:16: queue.max_attempts: expected a whole number from 1 to 1000, found 1001"),
+    (
+        "[queue]\nexpire_after = \"0s\"",
+        "2:16: queue.expire_after: expected a duration from \"1s\" to \"3650d\", found \"0s\"",
+    ),
+    ("[queue]\nkeep = \"4000d\"", "2:8: queue.keep: expected a duration from \"1s\" to \"3650d\", found \"4000d\""),
+    ("[queue]\nmax_retries = 5", "2:1: queue.max_retries: there is no such key; write `max_attempts`"),
+    // Hours.
+    ("[services.a]\navoid = \"12:00-14:00\"", "2:9: services.a.avoid: expected a list, found \"12:00-14:00\""),
+    ("[services.a]\nmaintenance = [12]", "2:16: services.a.maintenance[0]: expected a string, found 12"),
+    (
+        "[services.a]\navoid = [\"${SECRET}\"]",
+        "2:10: services.a.avoid[0]: expected hours of the week such as \"mon-fri 12:00-13:30\", found the value of \"${SECRET}\"",
+    ),
+    (
+        "[services.a]\navoid = [\"12:00-14:00\", \"fry 08:00-09:00\"]",
+        "2:25: services.a.avoid[1]: `fry 08:00-09:00`: `fry` is no day of the week (mon, tue, wed, thu, fri, sat, sun); write hours as `12:00-14:00`, after days as `mon-fri` or `sat,sun`, or after `first sat` (first, second, third, fourth, last) for once a month",
+    ),
+    (
+        "[services.a]\navoid = [\"00:00-12:00\", \"12:00-00:00\"]",
+        "2:9: services.a.avoid: leaves no hour of the week; leave some in which calls may be made",
+    ),
+    (
+        "[services.a]\nmaintenance = [\"12:00-00:00\"]\navoid = [\"00:00-12:00\"]",
+        "3:9: services.a.avoid: leaves no hour of the week with `maintenance`; leave some in which calls may be made",
+    ),
+    (
+        "[services.a]\ntimezone = \"America/New_Yrok\"",
+        "2:12: services.a.timezone: there is no such time zone; expected an IANA name such as \"America/New_York\"",
+    ),
+    // The cache of a tool.
+    (
+        "[services.a]\ncache = true",
+        "2:1: services.a.cache: there is no such key; it is said of one tool: `tools.<name>.cache`",
+    ),
+    (
+        "[services.a.tools.t]\ncache = 300",
+        "2:9: services.a.tools.t.cache: expected true, false or a duration from \"1ms\" to \"1d\", found 300",
+    ),
+    (
+        "[services.a.tools.t]\ncache = \"2d\"",
+        "2:9: services.a.tools.t.cache: expected true, false or a duration from \"1ms\" to \"1d\", found \"2d\"",
+    ),
+    (
+        "[services.a.tools.t]\ncache = \"0s\"",
+        "2:9: services.a.tools.t.cache: expected true, false or a duration from \"1ms\" to \"1d\", found \"0s\"; write `cache = false` where nothing is to be kept",
+    ),
+    (
+        "[services.a.tools.t]\ncache = { ttl = \"0s\" }",
+        "2:17: services.a.tools.t.cache.ttl: expected a duration from \"1ms\" to \"1d\", found \"0s\"; write `cache = false` where nothing is to be kept",
+    ),
+    (
+        "[services.a.tools.t]\ncache = { ttl = true }",
+        "2:17: services.a.tools.t.cache.ttl: expected a duration from \"1ms\" to \"1d\", found true",
+    ),
+    (
+        "[services.a.tools.t]\ncache = { stale_if_eror = \"1h\" }",
+        "2:11: services.a.tools.t.cache.stale_if_eror: there is no such key; did you mean `stale_if_error`?",
+    ),
+    (
+        "[services.a.tools.t]\ncache = { stale_if_error = \"8d\" }",
+        "2:28: services.a.tools.t.cache.stale_if_error: expected a duration from \"0s\" to \"7d\", found \"8d\"",
+    ),
+    (
+        "[services.a.tools.t]\ncache = { stale_while_revalidate = 5 }",
+        "2:36: services.a.tools.t.cache.stale_while_revalidate: expected a duration from \"0s\" to \"7d\", found 5",
+    ),
+    (
+        "[services.a.tools.t]\ncache_ttl = \"5m\"",
+        "2:1: services.a.tools.t.cache_ttl: there is no such key; write `cache = \"5m\"`",
+    ),
+    (
+        "[services.a.tools.t]\ncache = true\nread_only = false",
+        "2:9: services.a.tools.t.cache: contradicts `read_only = false`: the answer of a write is never kept; remove one of the two",
+    ),
+    (
+        "[services.a.tools.t]\ncache = \"5m\"\nidempotent = false",
+        "2:9: services.a.tools.t.cache: contradicts `idempotent = false`: the answer of a write is never kept; remove one of the two",
+    ),
+    (
+        "[services.a.tools.t]\ncache = \"5m\"\npin = { cache.ttl = \"5m\" }",
+        "2:1: services.a.tools.t.cache: says the same as `pin.\"cache.ttl\"`; keep one of the two",
+    ),
+    ("[services.a.tools.t]\ninvalidates = \"u\"", "2:15: services.a.tools.t.invalidates: expected a list, found \"u\""),
+    (
+        "[services.a.tools.t]\ninvalidates = [\"u\", \"\"]",
+        "2:21: services.a.tools.t.invalidates[1]: expected a string that is not empty, found \"\"",
+    ),
+    (
+        "[services.a.tools.t]\ninvalidates = [\"${SECRET}.u\"]",
+        "2:16: services.a.tools.t.invalidates[0]: expected a name without variables, found the value of \"${SECRET}.u\"",
+    ),
+    (
+        "[services.billing]\n[services.a.tools.t]\ninvalidates = [\"u\", \"biling.get\"]",
+        "3:21: services.a.tools.t.invalidates[1]: there is no service `biling`; did you mean `billing`?",
+    ),
+    (
+        "[services.a.tools.t]\ninvalidates = [\"a.\"]",
+        "2:16: services.a.tools.t.invalidates[0]: expected `tool` or `service.tool`, found \"a.\"",
+    ),
+    (
+        "[services.a.tools.t]\ninvalidates = [\"t\"]",
+        "2:16: services.a.tools.t.invalidates[0]: names the tool itself; name those whose kept answers it makes worthless",
+    ),
+    (
+        "[services.a.tools.t]\ninvalidates = [\"a.t\"]",
+        "2:16: services.a.tools.t.invalidates[0]: names the tool itself; name those whose kept answers it makes worthless",
+    ),
+    (
+        "[services.a.tools.t]\ninvalidates = [\"u\"]\nread_only = true",
+        "2:15: services.a.tools.t.invalidates: contradicts `read_only`: what changes nothing makes no kept answer worthless; remove one of the two",
+    ),
+    (
+        "[services.a.tools.t]\ninvalidates = [\"u\"]\ncache = true",
+        "2:15: services.a.tools.t.invalidates: contradicts `cache`: what is answered from memory changes nothing, and makes no kept answer worthless; remove one of the two",
+    ),
+    // Calls that wait.
+    (
+        "[services.a]\ndeferrable = true",
+        "2:1: services.a.deferrable: there is no such key; it is said of one tool: `tools.<name>.deferrable`",
+    ),
+    (
+        "[services.a.tools.t]\ndeferrable = \"yes\"",
+        "2:14: services.a.tools.t.deferrable: expected true or false, found \"yes\"",
+    ),
+    (
+        "[services.a.tools.t]\nqueued = \"lwo\"",
+        "2:10: services.a.tools.t.queued: expected \"low\", \"normal\", \"high\" or \"critical\", found \"lwo\"; did you mean \"low\"?",
+    ),
+    ("[services.a.tools.t]\nqueued = true", "2:10: services.a.tools.t.queued: expected a string, found true"),
+    (
+        "[services.a.tools.t]\norder_by = \"\"",
+        "2:12: services.a.tools.t.order_by: expected a string that is not empty, found \"\"",
+    ),
+    // Calls that are made together.
+    (
+        "[services.a]\nbatch = 5",
+        "2:1: services.a.batch: there is no such key; it is said of one tool: `tools.<name>.batch`",
+    ),
+    ("[services.a.tools.t]\nbatch = 5", "2:9: services.a.tools.t.batch: expected a table, found 5"),
+    ("[services.a.tools.t]\nbatch = { tool = \"u\" }", "2:9: services.a.tools.t.batch: `items` is missing"),
+    ("[services.a.tools.t]\nbatch = { items = \"i\" }", "2:9: services.a.tools.t.batch: `tool` is missing"),
+    (
+        "[services.a.tools.t]\nbatch = { tool = \"t\", items = \"i\" }",
+        "2:18: services.a.tools.t.batch.tool: `t` is the tool itself; name the one that takes many",
+    ),
+    (
+        "[services.a.tools.t]\nbatch = { tool = \"u\", items = \"i\", results = \"a..b\" }",
+        "2:46: services.a.tools.t.batch.results: expected names joined by dots, such as \"data.results\", found \"a..b\"",
+    ),
+    (
+        "[services.a.tools.t]\nbatch = { tool = \"u\", items = \"i\", window = \"1s\" }",
+        "2:36: services.a.tools.t.batch.window: there is no such key; write `pin.\"batch.window\"`",
+    ),
+    // Who answers instead.
+    ("[services.a.tools.t]\nfallback = \"b.t\"", "2:12: services.a.tools.t.fallback: expected a table, found \"b.t\""),
+    ("[services.a.tools.t]\nfallback = { tool = \"t\" }", "2:12: services.a.tools.t.fallback: `service` is missing"),
+    (
+        "[services.crm_backup]\n[services.a.tools.t]\nfallback = { service = \"crm_bakup\", tool = \"t\" }",
+        "3:24: services.a.tools.t.fallback.service: there is no service `crm_bakup`; did you mean `crm_backup`?",
+    ),
+    (
+        "[services.a.tools.t]\nfallback = { service = \"a\", tool = \"t\" }",
+        "2:12: services.a.tools.t.fallback: is the tool itself; name another",
+    ),
+    (
+        "[services.a.tools.t]\nfallback = { service = \"b\", tool = \"t\" }\n[services.b.tools.t]\nfallback = { service = \"a\", tool = \"u\" }\n[services.a.tools.u]\nfallback = { service = \"b\", tool = \"t\" }",
+        "6:12: services.a.tools.u.fallback: goes round in a circle, by `a.u`, `b.t`; remove one",
     ),
     // Variables.
     (

@@ -1,5 +1,6 @@
 //! Durations as people write them: `250ms`, `1.5s`, `5m`, `12h`, `30d`.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// The units, longest first.
@@ -19,8 +20,16 @@ pub(super) fn parse(written: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok().filter(|duration| *duration <= LONGEST)
 }
 
+/// What a duration may be, for messages.
+pub(super) fn allowed(range: &RangeInclusive<Duration>) -> String {
+    format!("a duration from \"{}\" to \"{}\"", show(*range.start()), show(*range.end()))
+}
+
 /// The duration in the longest unit it is a whole number of.
 pub(super) fn show(duration: Duration) -> String {
+    if duration.is_zero() {
+        return "0s".to_owned();
+    }
     let millis = duration.as_millis();
     let whole = |(unit, seconds): &(&'static str, f64)| {
         let length = (seconds * 1_000.0) as u128;
@@ -53,9 +62,8 @@ mod tests {
 
     #[test]
     fn a_duration_is_shown_as_it_would_be_written() {
-        for written in ["5ms", "1500ms", "90s", "5m", "7h", "30d"] {
+        for written in ["5ms", "1500ms", "90s", "5m", "7h", "30d", "0s"] {
             assert_eq!(show(parse(written).unwrap()), written);
         }
-        assert_eq!(show(Duration::ZERO), "0ns");
     }
 }

@@ -1,11 +1,12 @@
-//! What is meant by what was written: which keys there are, what each may be, and which contradict each other.
+//! What is meant by what was written: which keys there are, and what each may be.
 
+use super::contradiction::{self, Spot};
+use super::limits::{Limits, limits};
 use super::node::{Node, Value};
-use super::pins::{Pins, allowed, find, within};
 use super::read::{Field, Hints, Reader, Table};
-use super::service::{Endpoint, ServiceConfig, ToolConfig, Transport, showable_url};
-use super::{Config, Secret, StoreConfig, duration};
-use crate::parameter::{ATTEMPT_TIMEOUT, Unit};
+use super::service::{Endpoint, ServiceConfig, Transport, showable_url};
+use super::{Config, Secret, StoreConfig, bounds, duration, tool};
+use crate::calendar::Window;
 use crate::site::Learning;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -30,11 +31,13 @@ const CONFIG_HINTS: Hints = &[
 ];
 const STORE_HINTS: Hints = &[("url", "other stores than a file are not built yet; write `path`")];
 const SERVICE_HINTS: Hints = &[
-    ("batch", "batches are not built yet; remove the key"),
-    ("cache", "the cache is not built yet; remove the key"),
+    ("batch", "there is no such key; it is said of one tool: `tools.<name>.batch`"),
+    ("cache", "there is no such key; it is said of one tool: `tools.<name>.cache`"),
     ("cost", "there is no such key; a price is that of one tool: `tools.<name>.cost`"),
-    ("deferrable", "deferring calls is not built yet; remove the key"),
+    ("deferrable", "there is no such key; it is said of one tool: `tools.<name>.deferrable`"),
+    ("fallback", "there is no such key; it is said of one tool: `tools.<name>.fallback`"),
     ("idempotent", "there is no such key; it is said of one tool: `tools.<name>.idempotent`"),
+    ("queued", "there is no such key; it is said of one tool: `tools.<name>.queued`"),
     ("read_only", "there is no such key; it is said of one tool: `tools.<name>.read_only`"),
     ("retries", "there is no such key; write `pin.\"retry.max_retries\"`"),
     ("retry_attempts", "there is no such key; write `pin.\"retry.max_retries\"`"),
@@ -42,16 +45,7 @@ const SERVICE_HINTS: Hints = &[
     ("token", "there is no such key; did you mean `auth_token`?"),
     ("url", "there is no such key; write `endpoints = [{ url = \"…\" }]`"),
 ];
-const TOOL_HINTS: Hints = &[
-    ("batch", "batches are not built yet; remove the key"),
-    ("cache", "the cache is not built yet; remove the key"),
-    ("deferrable", "deferring calls is not built yet; remove the key"),
-    ("retries", "there is no such key; write `pin.\"retry.max_retries\"`"),
-    ("timeout_ms", "there is no such key; write `timeout` with its unit, such as \"30s\""),
-];
-
 const RETENTION: RangeInclusive<Duration> = Duration::from_secs(3_600)..=duration::LONGEST;
-const DEADLINE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(86_400);
 const WEIGHT: RangeInclusive<u32> = 1..=1_000;
 
 /// The configuration meant by a file; `folder` is where its relative paths begin.
@@ -66,12 +60,23 @@ pub(super) fn config(reader: &mut Reader<'_>, root: &Node, folder: &Path) -> Con
     if let Some(field) = table.take("learning") {
         config.learning = reader.choice(&field, &LEARNING, LEARNING_LATER).unwrap_or_default();
     }
+    if let Some(field) = table.take("cache") {
+        config.cache = bounds::cache(reader, &field);
+    }
+    if let Some(field) = table.take("queue") {
+        config.queue = bounds::queue(reader, &field);
+    }
     if let Some(services) = table.take("services").and_then(|field| reader.table(&field)) {
         for (name, field) in services.entries() {
             config.services.insert(name.to_owned(), service(reader, name, &field));
         }
     }
     reader.refuse_rest(&table, CONFIG_HINTS);
+    for found in contradiction::all(&config) {
+        let (key, value) = found.path.find(root);
+        let at = if found.spot == Spot::Key { key } else { value };
+        reader.note(at, &found.path.to_string(), &found.message);
+    }
     config
 }
 
@@ -107,12 +112,12 @@ fn service(reader: &mut Reader<'_>, name: &str, field: &Field<'_>) -> ServiceCon
     service.domain = table.take("domain").and_then(|field| reader.word(&field));
     service.timezone = table.take("timezone").and_then(|field| timezone(reader, &field));
     service.learning = table.take("learning").and_then(|field| reader.choice(&field, &LEARNING, LEARNING_LATER));
-    Limits { timeout: service.timeout, deadline: service.deadline, pin: service.pin } =
-        limits(reader, &mut table, None);
+    service.avoid = table.take("avoid").map(|field| windows(reader, &field)).unwrap_or_default();
+    service.maintenance = table.take("maintenance").map(|field| windows(reader, &field)).unwrap_or_default();
+    Limits { timeout: service.timeout, deadline: service.deadline, pin: service.pin } = limits(reader, &mut table);
     if let Some(tools) = table.take("tools").and_then(|field| reader.table(&field)) {
         for (name, field) in tools.entries() {
-            let tool = tool(reader, &field, &service);
-            service.tools.insert(name.to_owned(), tool);
+            service.tools.insert(name.to_owned(), tool::tool(reader, &field));
         }
     }
     reader.refuse_rest(&table, SERVICE_HINTS);
@@ -264,86 +269,19 @@ fn timezone(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
     reader.expected(field, "an IANA time zone such as \"America/New_York\"")
 }
 
-fn tool(reader: &mut Reader<'_>, field: &Field<'_>, service: &ServiceConfig) -> ToolConfig {
-    let mut tool = ToolConfig::default();
-    let Some(mut table) = reader.table(field) else {
-        return tool;
-    };
-    let idempotent = table.take("idempotent");
-    tool.idempotent = idempotent.as_ref().and_then(|field| reader.flag(field));
-    tool.read_only = table.take("read_only").and_then(|field| reader.flag(&field));
-    if let (Some(field), Some(false), Some(true)) = (&idempotent, tool.idempotent, tool.read_only) {
-        reader.refuse(field, "contradicts `read_only`: what changes nothing may be executed more than once");
-    }
-    tool.cost = table.take("cost").and_then(|field| reader.price(&field));
-    Limits { timeout: tool.timeout, deadline: tool.deadline, pin: tool.pin } =
-        limits(reader, &mut table, Some(service));
-    reader.refuse_rest(&table, TOOL_HINTS);
-    tool
+fn windows(reader: &mut Reader<'_>, field: &Field<'_>) -> Vec<Window> {
+    reader.list(field).unwrap_or_default().iter().filter_map(|field| window(reader, field)).collect()
 }
 
-/// What services and tools have alike.
-struct Limits {
-    timeout: Option<Duration>,
-    deadline: Option<Duration>,
-    pin: Pins,
-}
-
-/// The limits of a service, or of a tool of a service, where those of the service hold unless the tool has its own.
-fn limits(reader: &mut Reader<'_>, table: &mut Table<'_>, service: Option<&ServiceConfig>) -> Limits {
-    let attempt = Duration::from_secs_f64(ATTEMPT_TIMEOUT.min)..=Duration::from_secs_f64(ATTEMPT_TIMEOUT.max);
-    let (timeout, deadline) = (table.take("timeout"), table.take("deadline"));
-    let limits = Limits {
-        timeout: timeout.as_ref().and_then(|field| reader.duration(field, &attempt)),
-        deadline: deadline.as_ref().and_then(|field| reader.duration(field, &DEADLINE)),
-        pin: table.take("pin").map(|field| pins(reader, &field)).unwrap_or_default(),
-    };
-    if let Some(field) = &timeout
-        && limits.pin.get(&ATTEMPT_TIMEOUT, None).is_some()
-    {
-        reader.refuse_key(field, "says the same as `pin.\"timeout.attempt\"`; keep one of the two");
-    }
-    let one = limits.timeout.or(service.and_then(|service| service.timeout));
-    let whole = limits.deadline.or(service.and_then(|service| service.deadline));
-    if let (Some(one), Some(whole)) = (one, whole)
-        && one > whole
-        && let Some(field) = timeout.as_ref().or(deadline.as_ref())
-    {
-        let (one, whole) = (duration::show(one), duration::show(whole));
-        reader.refuse(field, &format!("one attempt may not take longer ({one}) than the whole call ({whole})"));
-    }
-    limits
-}
-
-/// Pins, whose names contain dots: quoted they are one key, unquoted they are tables in tables.
-fn pins(reader: &mut Reader<'_>, field: &Field<'_>) -> Pins {
-    let mut pins = Pins::default();
-    for (name, field) in reader.table(field).iter().flat_map(Table::entries) {
-        pin(reader, name, &field, &mut pins);
-    }
-    pins
-}
-
-fn pin(reader: &mut Reader<'_>, name: &str, field: &Field<'_>, pins: &mut Pins) {
-    if let Value::Table(_) = field.node.value {
-        for (last, field) in reader.table(field).iter().flat_map(Table::entries) {
-            pin(reader, &format!("{name}.{last}"), &field, pins);
+fn window(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Window> {
+    let parsed = reader.word(field)?.parse::<Window>();
+    match parsed {
+        Ok(window) => Some(window),
+        // The parser quotes what it was given, which is not for messages where a variable held it.
+        Err(_) if field.has_variables() => reader.expected(field, "hours of the week such as \"mon-fri 12:00-13:30\""),
+        Err(problem) => {
+            reader.refuse(field, &problem.to_string());
+            None
         }
-        return;
     }
-    let parameter = match find(name) {
-        Ok((parameter, _)) => parameter,
-        Err(problem) => return reader.refuse_key(field, &problem),
-    };
-    if pins.contains(name) {
-        return reader.refuse_key(field, "is pinned twice; keep one of the two");
-    }
-    let allowed = allowed(parameter);
-    let Some(value) = reader.quantity(field, &allowed, parameter.unit == Unit::Seconds) else {
-        return;
-    };
-    if within(parameter, value).is_err() {
-        reader.expected::<()>(field, &allowed);
-    }
-    pins.set(name, value);
 }

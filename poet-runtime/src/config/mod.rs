@@ -4,13 +4,18 @@
 //! is a [`Config`]. All checking happens between the two, and reports every problem of the file at once; nothing
 //! downstream checks again. Only the first step knows that the file is TOML.
 
+mod bounds;
 #[cfg(test)]
 mod broken;
+mod bytes;
+mod contradiction;
 mod duration;
 mod interpolate;
+mod limits;
 mod load;
 mod meaning;
 mod node;
+mod path;
 mod pins;
 mod problem;
 mod read;
@@ -19,12 +24,14 @@ mod service;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod tool;
 
 pub use pins::Pins;
 pub use problem::{ConfigError, Place, Problem};
 pub use secret::Secret;
-pub use service::{Endpoint, ServiceConfig, ToolConfig, Transport};
+pub use service::{BatchConfig, CacheConfig, Endpoint, FallbackConfig, ServiceConfig, ToolConfig, Transport};
 
+use self::path::Path;
 use crate::site::Learning;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -48,6 +55,10 @@ pub struct Config {
     pub store: StoreConfig,
     /// What is done with what is learned, where a service or function does not say otherwise.
     pub learning: Learning,
+    /// What bounds the cache.
+    pub cache: CacheBounds,
+    /// How jobs are kept and run.
+    pub queue: QueueConfig,
     /// The services, by their names.
     pub services: BTreeMap<String, ServiceConfig>,
 }
@@ -64,21 +75,98 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Every service without a name, and every pin with an unknown name or a value out of bounds.
+    /// Every service without a name, every pin with an unknown name, every value out of bounds, every contradiction, and
+    /// every name that stands for nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use poet_runtime::config::{Config, ServiceConfig, ToolConfig};
+    ///
+    /// let update = ToolConfig::default().invalidates("biling.get_account");
+    /// let config = Config::default()
+    ///     .service(ServiceConfig::named("billing"))
+    ///     .service(ServiceConfig::named("crm").tool("update", update));
+    /// assert_eq!(
+    ///     config.check().unwrap_err().to_string(),
+    ///     "services.crm.tools.update.invalidates[0]: there is no service `biling`; did you mean `billing`?"
+    /// );
+    /// ```
     pub fn check(&self) -> Result<(), ConfigError> {
-        let problems: Vec<_> = self.services.values().flat_map(service_problems).map(Problem::new).collect();
+        let bounds = bounds::problems(&self.cache, &self.queue);
+        let values = self.services.iter().flat_map(|(name, service)| service_problems(name, service));
+        let contradictions =
+            contradiction::all(self).into_iter().map(|found| format!("{}: {}", found.path, found.message));
+        let problems: Vec<_> = bounds.into_iter().chain(values).chain(contradictions).map(Problem::new).collect();
         if problems.is_empty() { Ok(()) } else { Err(ConfigError::new(problems)) }
     }
 }
 
-fn service_problems(service: &ServiceConfig) -> Vec<String> {
-    let name = &service.name;
-    let nameless = name.trim().is_empty().then(|| "services: a service needs a name".to_owned());
-    let own = service.pin.problems().map(|problem| format!("services.{name}.{problem}"));
+fn service_problems(name: &str, service: &ServiceConfig) -> Vec<String> {
+    let path = Path::of(&["services", name]);
+    let nameless = name.trim().is_empty().then(|| format!("{path}: a service needs a name"));
+    let own = service.pin.problems().map(|problem| format!("{path}.{problem}"));
     let tools = service.tools.iter().flat_map(|(tool, config)| {
-        config.pin.problems().map(move |problem| format!("services.{name}.tools.{tool}.{problem}"))
+        let path = path.key("tools").key(tool);
+        let pins: Vec<_> = config.pin.problems().map(|problem| format!("{path}.{problem}")).collect();
+        pins.into_iter().chain(tool::problems(&path, config))
     });
     nameless.into_iter().chain(own).chain(tools).collect()
+}
+
+/// What bounds the cache of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheBounds {
+    /// Whether anything is kept or served from it. Default `true`.
+    pub enabled: bool,
+    /// The most answers. Default 10,000.
+    pub max_entries: u64,
+    /// The most bytes, keys included. Default 64 MiB.
+    pub max_bytes: u64,
+}
+
+impl Default for CacheBounds {
+    fn default() -> Self {
+        Self { enabled: true, max_entries: 10_000, max_bytes: 64 << 20 }
+    }
+}
+
+/// How jobs, which are calls that were put off, are kept and run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueConfig {
+    /// Whether this process runs jobs by itself. Default `true`.
+    pub work: bool,
+    /// Jobs that this process runs at once. Default 8.
+    pub concurrency: usize,
+    /// How long a job is taken to be under way without a sign of its worker. Default 30 s.
+    pub lease: Duration,
+    /// Jobs that may not have ended, uncertain ones among them; beyond it calls are not put off. Default 100,000.
+    pub max_pending: u64,
+    /// How long after a failed try a job is tried again, half as long again after each further one up to twenty times.
+    /// Default 30 s.
+    pub backoff: Duration,
+    /// How often a job is tried before it is given up. Default 10.
+    pub max_attempts: u32,
+    /// How long after it was put off a job is given up. Default 24 h.
+    pub expire_after: Duration,
+    /// How long ended jobs and their results are kept. Default 7 days.
+    pub keep: Duration,
+}
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(86_400);
+        Self {
+            work: true,
+            concurrency: 8,
+            lease: Duration::from_secs(30),
+            max_pending: 100_000,
+            backoff: Duration::from_secs(30),
+            max_attempts: 10,
+            expire_after: DAY,
+            keep: Duration::from_secs(7 * 86_400),
+        }
+    }
 }
 
 /// Where outcomes are kept, and for how long.

@@ -4,7 +4,8 @@
 use super::duration;
 use super::interpolate::{Environment, interpolate};
 use super::node::{Entry, Node, Value};
-use super::suggest;
+use super::path::show_key;
+use super::{bytes, suggest};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -32,6 +33,13 @@ pub(super) struct Table<'n> {
     known: Vec<&'static str>,
 }
 
+/// What says whether something is done, or for how long.
+pub(super) enum Switch {
+    On,
+    Off,
+    For(Duration),
+}
+
 /// Names that mean something, though not here: what to say instead of "unknown".
 pub(super) type Hints = &'static [(&'static str, &'static str)];
 
@@ -47,14 +55,18 @@ impl<'n> Field<'n> {
     }
 
     fn child(parent: &str, private: bool, entry: &'n Entry) -> Self {
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        let key = if !entry.key.is_empty() && entry.key.chars().all(plain) {
-            entry.key.clone()
-        } else {
-            format!("\"{}\"", entry.key.escape_debug())
-        };
-        let path = if parent.is_empty() { key } else { format!("{parent}.{key}") };
+        let key = show_key(&entry.key);
+        let path = if parent.is_empty() { key.into_owned() } else { format!("{parent}.{key}") };
         Self { path, at: entry.at, node: &entry.node, private }
+    }
+
+    pub(super) fn is_table(&self) -> bool {
+        matches!(self.node.value, Value::Table(_))
+    }
+
+    /// Whether it is a string with variables in it.
+    pub(super) fn has_variables(&self) -> bool {
+        matches!(&self.node.value, Value::Text(text) if text.contains("${"))
     }
 
     /// What was found, for a message; never what a variable held.
@@ -118,7 +130,8 @@ impl<'e> Reader<'e> {
         self.note(field.node.at, &field.path, message);
     }
 
-    fn note(&mut self, at: usize, path: &str, message: &str) {
+    /// Notes a problem at a byte of the text.
+    pub(super) fn note(&mut self, at: usize, path: &str, message: &str) {
         let message = if path.is_empty() { message.to_owned() } else { format!("{path}: {message}") };
         self.problems.push((at, message));
     }
@@ -192,6 +205,13 @@ impl<'e> Reader<'e> {
         if text.trim().is_empty() { self.expected(field, "a string that is not empty") } else { Some(text) }
     }
 
+    /// The name of a service, a tool or an argument. It is written out, because messages about names that stand for
+    /// nothing say them, and no message says what a variable held.
+    pub(super) fn name(&mut self, field: &Field<'_>) -> Option<String> {
+        let name = self.word(field)?;
+        if field.has_variables() { self.expected(field, "a name without variables") } else { Some(name) }
+    }
+
     /// A value that is no string; a string made of variables stands for the value it spells.
     fn spelled(&mut self, field: &Field<'_>) -> Option<Value> {
         Some(match &field.node.value {
@@ -243,14 +263,68 @@ impl<'e> Reader<'e> {
     }
 
     pub(super) fn duration(&mut self, field: &Field<'_>, allowed: &RangeInclusive<Duration>) -> Option<Duration> {
-        // A bare number is refused, not guessed at: half of the world means milliseconds by it.
-        let (from, to) = (duration::show(*allowed.start()), duration::show(*allowed.end()));
-        if let Value::Text(text) = self.spelled(field)?
-            && let Some(duration) = duration::parse(&text).filter(|duration| allowed.contains(duration))
-        {
-            return Some(duration);
+        self.duration_or(field, allowed, "")
+    }
+
+    /// A duration; `instead` is what to write where it is too short.
+    pub(super) fn duration_or(
+        &mut self,
+        field: &Field<'_>,
+        allowed: &RangeInclusive<Duration>,
+        instead: &str,
+    ) -> Option<Duration> {
+        let value = self.spelled(field)?;
+        self.length(field, &value, allowed, &duration::allowed(allowed), instead)
+    }
+
+    /// `true`, `false`, or a duration; `instead` is what to write where it is too short.
+    pub(super) fn switch(
+        &mut self,
+        field: &Field<'_>,
+        allowed: &RangeInclusive<Duration>,
+        instead: &str,
+    ) -> Option<Switch> {
+        match self.spelled(field)? {
+            Value::Flag(true) => Some(Switch::On),
+            Value::Flag(false) => Some(Switch::Off),
+            value => {
+                let said = format!("true, false or {}", duration::allowed(allowed));
+                self.length(field, &value, allowed, &said, instead).map(Switch::For)
+            }
         }
-        self.expected(field, &format!("a duration from \"{from}\" to \"{to}\""))
+    }
+
+    fn length(
+        &mut self,
+        field: &Field<'_>,
+        value: &Value,
+        allowed: &RangeInclusive<Duration>,
+        said: &str,
+        instead: &str,
+    ) -> Option<Duration> {
+        // A bare number is refused, not guessed at: half of the world means milliseconds by it.
+        let written = match value {
+            Value::Text(text) => duration::parse(text),
+            _ => None,
+        };
+        match written {
+            Some(duration) if allowed.contains(&duration) => written,
+            Some(duration) if duration < *allowed.start() && !instead.is_empty() => {
+                self.refuse(field, &format!("expected {said}, found {}; {instead}", field.found()));
+                None
+            }
+            _ => self.expected(field, said),
+        }
+    }
+
+    /// A number of bytes, or a size.
+    pub(super) fn bytes(&mut self, field: &Field<'_>) -> Option<u64> {
+        let bytes = match self.spelled(field)? {
+            Value::Whole(number) => u64::try_from(number).ok().filter(|bytes| bytes::is_allowed(*bytes)),
+            Value::Text(text) => bytes::parse(&text),
+            _ => None,
+        };
+        if bytes.is_some() { bytes } else { self.expected(field, bytes::ALLOWED) }
     }
 
     /// A number in seconds or a count, or a duration, in seconds.
@@ -275,7 +349,16 @@ impl<'e> Reader<'e> {
             self.refuse(field, hint);
             return None;
         }
-        let names: Vec<_> = names.iter().map(|(name, _)| format!("\"{name}\"")).collect();
-        self.expected(field, &suggest::one_of(&names))
+        let quoted: Vec<_> = names.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        let allowed = suggest::one_of(&quoted);
+        let names: Vec<_> = names.iter().map(|(name, _)| *name).collect();
+        match suggest::nearest(&text, &names).filter(|_| !field.has_variables()) {
+            Some(meant) => {
+                let found = field.found();
+                self.refuse(field, &format!("expected {allowed}, found {found}; did you mean \"{meant}\"?"));
+                None
+            }
+            None => self.expected(field, &allowed),
+        }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::pins::Pins;
 use super::secret::Secret;
-use crate::site::Learning;
+use crate::calendar::Window;
+use crate::site::{Learning, Priority};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -115,6 +116,11 @@ pub struct ServiceConfig {
     pub tools: BTreeMap<String, ToolConfig>,
     /// Parameters held at a value, for every tool that does not pin them itself.
     pub pin: Pins,
+    /// Hours of the week in which calls that may wait are put off, in [`ServiceConfig::timezone`].
+    pub avoid: Vec<Window>,
+    /// Hours of the week in which the service is being maintained, in [`ServiceConfig::timezone`]: as
+    /// [`ServiceConfig::avoid`], under its own reason.
+    pub maintenance: Vec<Window>,
 }
 
 impl ServiceConfig {
@@ -205,6 +211,20 @@ impl ServiceConfig {
         self
     }
 
+    /// Puts off what may wait in these hours of the week.
+    #[must_use]
+    pub fn avoid(mut self, window: Window) -> Self {
+        self.avoid.push(window);
+        self
+    }
+
+    /// Puts off what may wait while the service is maintained.
+    #[must_use]
+    pub fn maintenance(mut self, window: Window) -> Self {
+        self.maintenance.push(window);
+        self
+    }
+
     /// Whether it says where or how the service is reached, so that the runtime can call its tools.
     #[must_use]
     pub fn has_address(&self) -> bool {
@@ -234,6 +254,8 @@ impl fmt::Debug for ServiceConfig {
             .field("timeout", &self.timeout)
             .field("tools", &self.tools)
             .field("pin", &self.pin)
+            .field("avoid", &self.avoid)
+            .field("maintenance", &self.maintenance)
             .finish()
     }
 }
@@ -253,6 +275,54 @@ pub struct ToolConfig {
     pub deadline: Option<Duration>,
     /// Parameters held at a value; they stand before those of the service.
     pub pin: Pins,
+    /// Whether and how its answers are kept; `None` means not, unless the call says so.
+    pub cache: Option<CacheConfig>,
+    /// The operations whose kept answers a call of this one makes worthless: `tool` of the same service, or
+    /// `service.tool`.
+    pub invalidates: Vec<String>,
+    /// Whether a call may be put off until the service is well; `None` means as the call, or the function around it,
+    /// says.
+    pub deferrable: Option<bool>,
+    /// Calls of this priority or a lower one are acknowledged at once and made by a worker.
+    pub queued: Option<Priority>,
+    /// The argument by whose value jobs of this tool keep their order.
+    pub order_by: Option<String>,
+    /// How several calls are made as one.
+    pub batch: Option<BatchConfig>,
+    /// Who is asked instead when it fails.
+    pub fallback: Option<FallbackConfig>,
+}
+
+/// How the answers of a tool are kept. What is `None` is as learned or as the profile says.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CacheConfig {
+    /// How long an answer is fresh; what is written here is not learned.
+    pub ttl: Option<Duration>,
+    /// How long after that it is still given while a new one is fetched.
+    pub stale_while_revalidate: Option<Duration>,
+    /// How long after that it is still given when the service fails.
+    pub stale_if_error: Option<Duration>,
+}
+
+/// A tool that does for many items what another one does for one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchConfig {
+    /// The tool that takes many, of the same service.
+    pub tool: String,
+    /// The argument that holds the list of items; each item is the arguments of one call.
+    pub items: String,
+    /// Where in the answer the list of results stands, one for each item in the same order: names joined by dots;
+    /// empty where the answer is the list.
+    pub results: String,
+}
+
+/// Another tool that can answer instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FallbackConfig {
+    /// Its service.
+    pub service: String,
+    /// Its name; it is given the same arguments.
+    pub tool: String,
 }
 
 impl ToolConfig {
@@ -267,6 +337,62 @@ impl ToolConfig {
     #[must_use]
     pub fn read_only(mut self) -> Self {
         self.read_only = Some(true);
+        self
+    }
+
+    /// Keeps its answers for as long as is learned.
+    #[must_use]
+    pub fn cacheable(mut self) -> Self {
+        self.cache = Some(CacheConfig::default());
+        self
+    }
+
+    /// Keeps its answers as told.
+    #[must_use]
+    pub fn cache(mut self, cache: CacheConfig) -> Self {
+        self.cache = Some(cache);
+        self
+    }
+
+    /// Says whose kept answers a call of this one makes worthless.
+    #[must_use]
+    pub fn invalidates(mut self, operation: impl Into<String>) -> Self {
+        self.invalidates.push(operation.into());
+        self
+    }
+
+    /// Says that calls may be put off until the service is well.
+    #[must_use]
+    pub fn deferrable(mut self) -> Self {
+        self.deferrable = Some(true);
+        self
+    }
+
+    /// Acknowledges calls of this priority or a lower one at once and leaves them to a worker.
+    #[must_use]
+    pub fn queued(mut self, up_to: Priority) -> Self {
+        self.queued = Some(up_to);
+        self
+    }
+
+    /// Keeps jobs in order by the value of this argument.
+    #[must_use]
+    pub fn order_by(mut self, argument: impl Into<String>) -> Self {
+        self.order_by = Some(argument.into());
+        self
+    }
+
+    /// Says how several calls are made as one.
+    #[must_use]
+    pub fn batch(mut self, tool: impl Into<String>, items: impl Into<String>, results: impl Into<String>) -> Self {
+        self.batch = Some(BatchConfig { tool: tool.into(), items: items.into(), results: results.into() });
+        self
+    }
+
+    /// Says who is asked instead when it fails.
+    #[must_use]
+    pub fn fallback(mut self, service: impl Into<String>, tool: impl Into<String>) -> Self {
+        self.fallback = Some(FallbackConfig { service: service.into(), tool: tool.into() });
         self
     }
 

@@ -1,8 +1,10 @@
 //! Claims about whole files.
 
 use super::*;
+use crate::calendar::Window;
 use crate::outcome::FailureKind;
-use crate::parameter::{ATTEMPT_TIMEOUT, BASE_DELAY, MAX_RETRIES};
+use crate::parameter::{ATTEMPT_TIMEOUT, BASE_DELAY, CACHE_TTL, MAX_RETRIES};
+use crate::site::Priority;
 
 const EXAMPLE: &str = r#"
 [store]
@@ -59,13 +61,13 @@ fn the_example_means_what_it_says() {
 
 #[test]
 fn a_key_whose_part_is_not_built_yet_is_refused_at_its_place() {
-    let error = parse(&EXAMPLE.replace("cost       = 0.02", "deferrable = true\ncost       = 0.02")).unwrap_err();
+    let error = parse(&EXAMPLE.replace("\"http\" ", "\"sse\" ")).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "poet.toml:14:1: services.salesforce_crm.tools.update_contact.deferrable: \
-         deferring calls is not built yet; remove the key"
+        "poet.toml:7:14: services.salesforce_crm.transport: the transport \"sse\" is not built yet; write \"http\" or \
+         \"stdio\""
     );
-    assert_eq!(error.problems()[0].place(), Some(Place { line: 14, column: 1 }));
+    assert_eq!(error.problems()[0].place(), Some(Place { line: 7, column: 14 }));
 }
 
 #[test]
@@ -135,6 +137,158 @@ pin.retry.max_retries.connect = 3
 }
 
 #[test]
+fn every_key_that_moves_a_call_is_read() {
+    let config = parse(
+        r#"
+[cache]
+enabled     = false
+max_entries = 5_000
+max_bytes   = "1GiB"
+
+[queue]
+work         = "${NO:-false}"
+concurrency  = 2
+lease        = "10s"
+max_pending  = 7
+backoff = "5s"
+max_attempts = 3
+expire_after = "1h"
+keep         = "2d"
+
+[services.crm]
+timezone    = "America/New_York"
+avoid       = ["12:00-14:00", "mon-fri 08:00-09:00"]
+maintenance = ["${NO:-first sat 02:00-06:00}"]
+
+[services.crm.tools.get_customer]
+read_only = true
+cache     = { ttl = "5m", stale_while_revalidate = "1m", stale_if_error = "0s" }
+
+[services.crm.tools.list]
+cache = true
+pin   = { "cache.ttl" = "2m", "batch.threshold" = 3, "batch.window" = 0.5, "batch.max_size" = 20 }
+
+[services.crm.tools.find]
+idempotent = true
+cache      = "${LIMIT}"
+
+[services.crm.tools.count]
+cache = false
+
+[services.crm.tools.update_customer]
+invalidates = ["get_customer", "billing.get_account", "crm.list", "billing.eu.get"]
+deferrable  = true
+queued      = "low"
+order_by    = "id"
+batch       = { tool = "update_customers", items = "customers", results = "data.results" }
+fallback    = { service = "billing.eu", tool = "update_customer" }
+
+[services.crm.tools.score]
+batch = { tool = "score_many", items = "rows" }
+
+[services.billing]
+[services."billing.eu"]
+"#,
+    )
+    .unwrap();
+    assert_eq!(config.cache, CacheBounds { enabled: false, max_entries: 5_000, max_bytes: 1 << 30 });
+    let expected = QueueConfig {
+        work: false,
+        concurrency: 2,
+        lease: Duration::from_secs(10),
+        max_pending: 7,
+        backoff: Duration::from_secs(5),
+        max_attempts: 3,
+        expire_after: Duration::from_secs(3_600),
+        keep: Duration::from_secs(2 * 86_400),
+    };
+    assert_eq!(config.queue, expected);
+
+    let hours = |windows: &[Window]| windows.iter().map(Window::to_string).collect::<Vec<_>>();
+    assert_eq!(hours(&config.services["crm"].avoid), ["12:00-14:00", "mon-fri 08:00-09:00"]);
+    assert_eq!(hours(&config.services["crm"].maintenance), ["first sat 02:00-06:00"]);
+
+    let tools = &config.services["crm"].tools;
+    let full = CacheConfig {
+        ttl: Some(Duration::from_secs(300)),
+        stale_while_revalidate: Some(Duration::from_secs(60)),
+        stale_if_error: Some(Duration::ZERO),
+    };
+    assert_eq!(tools["get_customer"].cache, Some(full));
+    assert_eq!(tools["list"].cache, Some(CacheConfig::default()));
+    assert_eq!(tools["list"].pin.get(&CACHE_TTL, None), Some(120.0));
+    assert_eq!(tools["list"].pin.iter().count(), 4);
+    let three = CacheConfig { ttl: Some(Duration::from_secs(3)), ..CacheConfig::default() };
+    assert_eq!(tools["find"].cache, Some(three));
+    assert_eq!(tools["count"], ToolConfig::default());
+    let update = ToolConfig::default()
+        .invalidates("get_customer")
+        .invalidates("billing.get_account")
+        .invalidates("crm.list")
+        .invalidates("billing.eu.get")
+        .deferrable()
+        .queued(Priority::Low)
+        .order_by("id")
+        .batch("update_customers", "customers", "data.results")
+        .fallback("billing.eu", "update_customer");
+    assert_eq!(tools["update_customer"], update);
+    assert_eq!(tools["score"], ToolConfig::default().batch("score_many", "rows", ""));
+    assert_eq!(config.check(), Ok(()));
+
+    assert_eq!(config.operation("crm", "billing.eu.get"), Ok(("billing.eu", "get")));
+    assert_eq!(config.operation("crm", "billing.get.all"), Ok(("billing", "get.all")));
+    assert_eq!(config.operation("crm", "list"), Ok(("crm", "list")));
+}
+
+#[test]
+fn a_tool_whose_name_has_dots_is_one_of_its_own_service() {
+    let text = "[services.files.tools.\"read.file\"]\ncache = true\n\
+                [services.files.tools.write]\ninvalidates = [\"read.file\", \"files.read.file\"]\n";
+    let config = parse(text).unwrap();
+    for written in ["read.file", "files.read.file"] {
+        assert_eq!(config.operation("files", written), Ok(("files", "read.file")), "{written}");
+    }
+}
+
+#[test]
+fn contradictions_stand_among_the_other_problems_in_the_order_of_the_text_however_tables_are_written() {
+    let error = parse(
+        "[services.a.tools.t]\nidempotent = false\nqueued = \"lo\"\n\n[services.a.tools.t.cache]\nttl = \"5m\"\n\n\
+         [services.a.tools.t.pin]\ncache.ttl = 60\n\n[services.a.tools.u]\nread_only = false\ncache.ttl = \"5m\"\n\
+         fallback.service = \"b\"\nfallback.tool = \"u\"\n\n[queue]\nconcurrency = 0\n",
+    )
+    .unwrap_err();
+    let told: Vec<_> = error.problems().iter().map(ToString::to_string).collect();
+    let begins = [
+        "poet.toml:3:10: services.a.tools.t.queued: expected \"low\"",
+        "poet.toml:5:1: services.a.tools.t.cache: contradicts `idempotent = false`",
+        "poet.toml:5:21: services.a.tools.t.cache: says the same as `pin.\"cache.ttl\"`",
+        "poet.toml:13:1: services.a.tools.u.cache: contradicts `read_only = false`",
+        "poet.toml:14:20: services.a.tools.u.fallback.service: there is no service `b`",
+        "poet.toml:18:15: queue.concurrency: expected a whole number from 1 to 256, found 0",
+    ];
+    assert_eq!(told.len(), begins.len(), "{error}");
+    for (told, begins) in told.iter().zip(begins) {
+        assert!(told.starts_with(begins), "{told}");
+    }
+}
+
+#[test]
+fn a_circle_of_fallbacks_is_told_once_and_what_leads_into_it_is_not_accused() {
+    let tool = |service, tool| ToolConfig::default().fallback(service, tool);
+    let config = Config::default()
+        .service(ServiceConfig::named("a").tool("t", tool("b", "t")))
+        .service(ServiceConfig::named("b").tool("t", tool("c", "t")))
+        .service(ServiceConfig::named("c").tool("t", tool("b", "t")))
+        .service(ServiceConfig::named("d").tool("t", tool("e", "t")))
+        .service(ServiceConfig::named("e"));
+    assert_eq!(
+        config.check().unwrap_err().to_string(),
+        "services.b.tools.t.fallback: goes round in a circle, by `b.t`, `c.t`; remove one"
+    );
+}
+
+#[test]
 fn an_empty_file_is_the_defaults() {
     let config = parse("# nothing\n").unwrap();
     assert_eq!(config, Config { file: Some("poet.toml".into()), ..Config::default() });
@@ -191,9 +345,28 @@ fn no_secret_is_in_an_error_or_a_debug_form() {
         "timeout",
         "tools",
         "pin",
+        "avoid",
+        "maintenance",
         "unknown",
     ];
-    let tool_keys = ["idempotent", "read_only", "cost", "timeout", "deadline", "pin", "deferrable"];
+    let tool_keys = [
+        "idempotent",
+        "read_only",
+        "cost",
+        "timeout",
+        "deadline",
+        "pin",
+        "cache",
+        "invalidates",
+        "deferrable",
+        "queued",
+        "order_by",
+        "batch",
+        "batch.tool",
+        "batch.results",
+        "fallback",
+        "fallback.service",
+    ];
     let in_services = service_keys.map(|key| format!("[services.a]\nbad = 1\n{key}"));
     let in_tools = tool_keys.map(|key| format!("[services.a]\nbad = 1\n[services.a.tools.t]\n{key}"));
     for key in in_services.iter().chain(&in_tools) {
@@ -201,6 +374,10 @@ fn no_secret_is_in_an_error_or_a_debug_form() {
             let error = parse(&format!("{key} = {value}")).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{key} = {value}: {error}");
         }
+    }
+    for key in ["[cache]\nmax_bytes", "[cache]\nenabled", "[queue]\nlease", "[queue]\nconcurrency"] {
+        let error = parse(&format!("{key} = \"${{SECRET}}\"")).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{key}: {error}");
     }
     for key in ["auth_token = \"hunter2\\n\"", "env = \"hunter2\"", "args = \"hunter2\"", "env = { A = [\"hunter2\"] }"]
     {
@@ -225,10 +402,67 @@ fn what_a_program_got_wrong_is_found_by_check() {
 }
 
 #[test]
+fn a_program_is_told_the_contradictions_that_a_file_is_told() {
+    let five = CacheConfig { ttl: Some(Duration::from_secs(300)), ..CacheConfig::default() };
+    let never = CacheConfig { ttl: Some(Duration::ZERO), ..CacheConfig::default() };
+    let write = ToolConfig { read_only: Some(false), ..ToolConfig::default() };
+    let odd = ToolConfig { idempotent: Some(false), ..ToolConfig::default() };
+    let config = Config {
+        cache: CacheBounds { max_entries: 0, max_bytes: 0, ..CacheBounds::default() },
+        queue: QueueConfig { concurrency: 0, lease: Duration::ZERO, ..QueueConfig::default() },
+        ..Config::default()
+    }
+    .service(
+        ServiceConfig::named("a")
+            .timeout(Duration::from_secs(9))
+            .deadline(Duration::from_secs(2))
+            .tool("b", ToolConfig::default().batch("b", " ", "x..y").order_by(""))
+            .tool("c", write.cache(five).pin("cache.ttl", 5).timeout(Duration::from_secs(1)))
+            .tool("d", odd.read_only().cache(never))
+            .tool("read.all", ToolConfig::default().invalidates("read.all").invalidates("A.get"))
+            .tool("z", ToolConfig::default().fallback("a", "z"))
+            .tool("zz", ToolConfig::default().fallback("A", "z")),
+    );
+    let told: Vec<_> = [
+        "cache.max_entries: expected a whole number from 1 to 10000000, found 0",
+        "cache.max_bytes: expected a size from 1 to \"1TiB\", a number of bytes or such as \"64MiB\", found 0",
+        "queue.concurrency: expected a whole number from 1 to 256, found 0",
+        "queue.lease: expected a duration from \"1s\" to \"1h\", found \"0s\"",
+        "services.a.tools.b.order_by: expected a string that is not empty, found \"\"",
+        "services.a.tools.b.batch.items: expected a string that is not empty, found \" \"",
+        "services.a.tools.b.batch.results: expected names joined by dots, such as \"data.results\", found \"x..y\"",
+        "services.a.tools.d.cache.ttl: expected a duration from \"1ms\" to \"1d\", found \"0s\"; write `cache = false` \
+         where nothing is to be kept",
+        "services.a.timeout: one attempt may not take longer (9s) than the whole call (2s)",
+        "services.a.tools.b.batch.tool: `b` is the tool itself; name the one that takes many",
+        "services.a.tools.c.cache: contradicts `read_only = false`: the answer of a write is never kept; remove one of \
+         the two",
+        "services.a.tools.c.cache: says the same as `pin.\"cache.ttl\"`; keep one of the two",
+        "services.a.tools.d.idempotent: contradicts `read_only`: what changes nothing may be executed more than once",
+        "services.a.tools.\"read.all\".invalidates[0]: names the tool itself; name those whose kept answers it makes \
+         worthless",
+        "services.a.tools.\"read.all\".invalidates[1]: there is no service `A`; did you mean `a`?",
+        "services.a.tools.z.fallback: is the tool itself; name another",
+        "services.a.tools.zz.fallback.service: there is no service `A`; did you mean `a`?",
+    ]
+    .into();
+    assert_eq!(config.check().unwrap_err().to_string().lines().collect::<Vec<_>>(), told);
+
+    let [night, day] = ["20:00-08:00", "08:00-20:00"].map(|hours| hours.parse::<Window>().unwrap());
+    let away = ServiceConfig { timezone: Some("Mars/Olympus".to_owned()), ..ServiceConfig::named("a") };
+    let config = Config::default().service(away.avoid(night).maintenance(day));
+    assert_eq!(
+        config.check().unwrap_err().to_string(),
+        "services.a.avoid: leaves no hour of the week with `maintenance`; leave some in which calls may be made\n\
+         services.a.timezone: there is no such time zone; expected an IANA name such as \"America/New_York\""
+    );
+}
+
+#[test]
 fn every_example_and_every_parameter_of_the_documentation_is_true() {
     let page = include_str!("../../../docs/configuration.md");
     let examples: Vec<_> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(examples.len(), 4);
+    assert_eq!(examples.len(), 6);
     for example in examples {
         // A variable with a default is left unset, so that the default is what is read.
         let env = |name: &str| (!example.contains(&format!("{name}:-"))).then(|| "x".to_owned());
