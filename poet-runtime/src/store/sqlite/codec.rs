@@ -86,7 +86,7 @@ pub(super) fn count(n: u64) -> i64 {
 }
 
 /// What an error of SQLite means to whoever asked.
-pub(super) fn trouble(error: &rusqlite::Error) -> Trouble {
+pub(crate) fn trouble(error: &rusqlite::Error) -> Trouble {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
             Trouble::Locked

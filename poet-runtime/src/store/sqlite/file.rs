@@ -182,6 +182,7 @@ fn judge(connection: &Connection, path: &Path) -> rusqlite::Result<Verdict> {
                     "PRAGMA quick_check(parameters)",
                     "PRAGMA quick_check(parameter_changes)",
                     "PRAGMA quick_check(evidence)",
+                    "PRAGMA quick_check(jobs)",
                 ]
             };
             for check in checks {

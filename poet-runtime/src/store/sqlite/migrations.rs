@@ -7,7 +7,7 @@
 use super::schema;
 use rusqlite::{Connection, TransactionBehavior};
 
-const MIGRATIONS: &[&str] = &[schema::V1];
+const MIGRATIONS: &[&str] = &[schema::V1, schema::V2, schema::V3];
 
 /// "poet" in ASCII, in the header of every database of ours.
 const APPLICATION_ID: i64 = 0x706f_6574;
@@ -97,9 +97,22 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection).unwrap();
         connection.execute("INSERT INTO counters VALUES ('folded', 7)", []).unwrap();
-        apply(&mut connection, &[schema::V1, "ALTER TABLE counters ADD COLUMN unit TEXT"]).unwrap();
-        assert_eq!(version(&connection), 2);
+        apply(&mut connection, &[schema::V1, schema::V2, schema::V3, "ALTER TABLE counters ADD COLUMN unit TEXT"])
+            .unwrap();
+        assert_eq!(version(&connection), 4);
         let n: i64 = connection.query_row("SELECT n FROM counters WHERE unit IS NULL", [], |row| row.get(0)).unwrap();
+        assert_eq!(n, 7);
+    }
+
+    #[test]
+    fn a_database_without_jobs_keeps_what_it_has_and_gets_a_queue() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        apply(&mut connection, &[schema::V1]).unwrap();
+        connection.execute("INSERT INTO counters VALUES ('folded', 7)", []).unwrap();
+        assert_eq!(identify(&connection).unwrap(), Identity::Older);
+        migrate(&mut connection).unwrap();
+        assert_eq!(missing_table(&connection).unwrap(), None);
+        let n: i64 = connection.query_row("SELECT n FROM counters", [], |row| row.get(0)).unwrap();
         assert_eq!(n, 7);
     }
 

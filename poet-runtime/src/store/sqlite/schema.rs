@@ -1,4 +1,4 @@
-//! The tables, as the first migration makes them.
+//! The tables, as the migrations make them.
 //!
 //! Times are milliseconds since 1970-01-01 UTC, hours are counted from there, durations are microseconds. Names
 //! (endings, classes, kinds) are stored as text, so that a person with `sqlite3` can read them; a name this version
@@ -15,14 +15,33 @@
 //! | `parameters` | a value in force | one for each parameter and target |
 //! | `parameter_changes` | a move, never changed or deleted | moves are rare: each needs new evidence |
 //! | `counters` | a number by name | the names in the code |
+//! | `jobs` | a call that was put off | `max_pending` that have not ended; of the others, age and number |
+//! | `job_counts` | how many jobs are in a state | the states |
+//! | `plan_runs` | a run of a plan that has a key or has ended | 10,000 that have ended |
+//! | `plan_steps` | what happened to a step of a run | goes when its run ends |
+//!
+//! Jobs have more indexes than one, because a worker has to find 16 among 100,000 at once. All but the one of their
+//! ids are partial, so that a job stands in the few that its state needs.
 
 /// The most outcomes that are kept whatever their age: about 1 GB. A wrong clock may date rows so that they never
 /// grow old.
 pub(super) const MAX_OUTCOMES: i64 = 20_000_000;
 
 /// Every table; one that is missing from a database of ours means that it is damaged.
-pub(super) const TABLES: [&str; 8] =
-    ["targets", "functions", "runs", "evidence", "outcomes", "parameters", "parameter_changes", "counters"];
+pub(super) const TABLES: [&str; 12] = [
+    "targets",
+    "functions",
+    "runs",
+    "evidence",
+    "outcomes",
+    "parameters",
+    "parameter_changes",
+    "counters",
+    "jobs",
+    "job_counts",
+    "plan_runs",
+    "plan_steps",
+];
 
 /// Version 1.
 pub(super) const V1: &str = "
@@ -110,3 +129,69 @@ CREATE TABLE counters (
     n    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 ";
+
+/// Version 2: jobs.
+pub(super) const V2: &str = "
+CREATE TABLE jobs (
+    number       INTEGER PRIMARY KEY, -- in the order in which they were put there
+    id           TEXT NOT NULL UNIQUE,
+    profile      TEXT NOT NULL,
+    service      TEXT NOT NULL,
+    operation    TEXT NOT NULL,
+    arguments    TEXT,                -- a JSON object; null once it is done
+    options      TEXT,                -- JSON; null once it is done
+    repeatable   INTEGER NOT NULL,
+    priority     INTEGER NOT NULL,    -- 0 low to 3 critical
+    order_key    TEXT,
+    head         INTEGER NOT NULL,    -- of a pending job: whether no other of its key has to come first
+    reason       TEXT NOT NULL,
+    state        TEXT NOT NULL,
+    created      INTEGER NOT NULL,
+    due          INTEGER NOT NULL,
+    expires      INTEGER NOT NULL,
+    started      INTEGER,
+    ended        INTEGER,
+    attempts     INTEGER NOT NULL,
+    max_attempts INTEGER NOT NULL,
+    owner        TEXT,
+    token        INTEGER NOT NULL,
+    until        INTEGER,
+    execution    TEXT,
+    error        TEXT,
+    result       TEXT,                -- JSON
+    resolved     TEXT
+) STRICT;
+
+CREATE INDEX jobs_due ON jobs (priority, due, number) WHERE state = 'pending' AND head = 1;
+CREATE INDEX jobs_expires ON jobs (expires) WHERE state = 'pending';
+CREATE INDEX jobs_until ON jobs (until) WHERE state = 'leased';
+CREATE INDEX jobs_ended ON jobs (ended) WHERE state IN ('done', 'failed', 'dead');
+CREATE INDEX jobs_keys ON jobs (order_key, state, number)
+    WHERE order_key IS NOT NULL AND state IN ('pending', 'leased', 'uncertain');
+CREATE INDEX jobs_heads ON jobs (order_key) WHERE order_key IS NOT NULL AND state = 'pending' AND head = 1;
+
+-- Counted as they change, because counting 100,000 rows for every new one would be most of its cost.
+CREATE TABLE job_counts (
+    state TEXT PRIMARY KEY,
+    n     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO job_counts VALUES
+    ('pending', 0), ('leased', 0), ('done', 0), ('failed', 0), ('dead', 0), ('uncertain', 0);
+
+CREATE TRIGGER jobs_added AFTER INSERT ON jobs BEGIN
+    UPDATE job_counts SET n = n + 1 WHERE state = NEW.state;
+END;
+
+CREATE TRIGGER jobs_moved AFTER UPDATE OF state ON jobs WHEN OLD.state <> NEW.state BEGIN
+    UPDATE job_counts SET n = n - 1 WHERE state = OLD.state;
+    UPDATE job_counts SET n = n + 1 WHERE state = NEW.state;
+END;
+
+CREATE TRIGGER jobs_removed AFTER DELETE ON jobs BEGIN
+    UPDATE job_counts SET n = n - 1 WHERE state = OLD.state;
+END;
+";
+
+/// Version 3: the journal of plans, which says itself what it keeps.
+pub(super) const V3: &str = crate::plan::journal::sqlite::MIGRATION;

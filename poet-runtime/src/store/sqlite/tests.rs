@@ -1,12 +1,15 @@
 use super::*;
 use crate::evidence::Key;
 use crate::outcome::Ending;
+use crate::store::Trouble;
 use crate::store::conformance::{self, change, outcome, target};
+use rusqlite::Connection;
 use std::fs;
 use std::future::Future;
 use std::io;
 use std::process::{Child, Command};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// The answer of a store that answers at once.
@@ -40,7 +43,7 @@ fn rows(store: &mut SqliteStore) -> usize {
 
 fn text(store: &SqliteStore, pragma: &str) -> String {
     let read = |row: &rusqlite::Row<'_>| row.get::<_, rusqlite::types::Value>(0);
-    let value = store.connection.as_ref().unwrap().pragma_query_value(None, pragma, read).unwrap();
+    let value = store.0.connection.as_ref().unwrap().pragma_query_value(None, pragma, read).unwrap();
     match value {
         rusqlite::types::Value::Integer(n) => n.to_string(),
         rusqlite::types::Value::Text(text) => text,
@@ -90,7 +93,7 @@ fn its_settings_are_those_that_were_measured() {
 fn a_move_is_written_durably_and_outcomes_are_not_slowed_by_it() {
     let (_folder, path) = folder();
     let mut store = SqliteStore::open(path).unwrap();
-    let during = queries::durably(store.connection.as_mut().unwrap(), |connection| {
+    let during = queries::durably(store.0.connection.as_mut().unwrap(), |connection| {
         connection.pragma_query_value(None, "synchronous", |row| row.get::<_, i64>(0))
     });
     assert_eq!(during.unwrap(), 2, "FULL");
@@ -161,13 +164,13 @@ fn damage_met_in_use_is_mended_and_the_work_done_in_the_new_file_by_every_connec
     now(here.append(&batch(2_000, 1))).unwrap();
     now(there.append(&batch(10, 1))).unwrap();
     let checkpoint = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
-    let connection = here.connection.as_ref().unwrap();
+    let connection = here.0.connection.as_ref().unwrap();
     assert_eq!(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], checkpoint).unwrap(), 0);
     let length = fs::metadata(&path).unwrap().len();
     fs::write(&path, vec![0xa5; usize::try_from(length).unwrap()]).unwrap();
     // What a connection keeps in its cache is not damaged; the next page it has to read is.
     for store in [&here, &there] {
-        store.connection.as_ref().unwrap().execute_batch("PRAGMA shrink_memory").unwrap();
+        store.0.connection.as_ref().unwrap().execute_batch("PRAGMA shrink_memory").unwrap();
     }
     now(here.append(&batch(1, 5))).unwrap();
     now(there.append(&batch(1, 6))).unwrap();
@@ -211,6 +214,53 @@ fn another_programs_database_and_one_of_a_newer_version_are_refused_and_left_alo
 }
 
 #[test]
+fn a_file_of_the_first_version_keeps_what_it_has_and_serves_everybody_who_opens_it_at_once() {
+    use crate::defer::{Answer, Change, DeferralQueue, NewJob, SqliteQueue};
+    use crate::plan::journal::{Journal, Opening, SqliteJournal};
+    use crate::{Clock, recorder::block_on::block_on};
+
+    let (_folder, path) = folder();
+    now(SqliteStore::open(&path).unwrap().append(&batch(7, 3))).unwrap();
+    let names = |connection: &Connection| -> Vec<String> {
+        let sql = "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name";
+        let mut statement = connection.prepare(sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    };
+    let old = Connection::open(&path).unwrap();
+    let later = "DROP TABLE jobs; DROP TABLE job_counts; DROP TABLE plan_steps; DROP TABLE plan_runs; \
+                 PRAGMA user_version = 1";
+    old.execute_batch(later).unwrap();
+    let first = Connection::open_in_memory().unwrap();
+    first.execute_batch(schema::V1).unwrap();
+    assert_eq!(names(&old), names(&first), "it is as the first version made it");
+
+    let refused = SqliteQueue::open_read_only(&path).unwrap_err();
+    assert!(refused.to_string().contains("run the program once to convert it"), "{refused}");
+
+    let moment = Clock::system().wall();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let jobs = vec![NewJob::new("p", "crm", "update", moment)];
+                let put = [Change::Enqueue { jobs, max_pending: 10 }];
+                let answers = block_on(SqliteQueue::at(&path).apply(&put)).unwrap();
+                assert!(matches!(answers[..], [Ok(Answer::Enqueued)]), "{answers:?}");
+            });
+            scope.spawn(|| {
+                let opening = Opening { key: "k", plan: "p", fingerprint: "f", began: moment };
+                let tokio = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                tokio.block_on(SqliteJournal::at(&path).open(&opening)).unwrap();
+            });
+            scope.spawn(|| assert_eq!(rows(&mut SqliteStore::open(&path).unwrap()), 7));
+        }
+    });
+    // A process of the older version that had it open goes on.
+    old.execute("INSERT INTO counters VALUES ('old', 1)", []).unwrap();
+    let counts = block_on(SqliteQueue::open_read_only(&path).unwrap().counts()).unwrap();
+    assert_eq!((counts.live(), counted(&mut SqliteStore::open(&path).unwrap())), (2, 3));
+}
+
+#[test]
 fn reading_only_reads_and_says_what_is_wrong_with_anything_else() {
     let (folder, path) = folder();
     let missing = SqliteStore::open_read_only(&path).unwrap_err();
@@ -238,7 +288,7 @@ fn reading_only_reads_and_says_what_is_wrong_with_anything_else() {
 fn a_locked_database_is_reported_as_locked_and_takes_the_same_batch_later() {
     let (_folder, path) = folder();
     let mut store = SqliteStore::open(&path).unwrap();
-    store.connection.as_ref().unwrap().busy_timeout(Duration::from_millis(1)).unwrap();
+    store.0.connection.as_ref().unwrap().busy_timeout(Duration::from_millis(1)).unwrap();
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
     assert_eq!(now(store.append(&batch(1, 1))).unwrap_err().trouble(), Trouble::Locked);
@@ -252,7 +302,7 @@ fn a_full_database_takes_nothing_of_a_batch_and_all_of_it_later() {
     let (_folder, path) = folder();
     let mut store = SqliteStore::open(&path).unwrap();
     let limit = |store: &SqliteStore, pages: i64| {
-        let connection = store.connection.as_ref().unwrap();
+        let connection = store.0.connection.as_ref().unwrap();
         connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
     };
     limit(&store, 1);
@@ -277,7 +327,7 @@ fn pruning_deletes_more_than_a_slice_gives_the_space_back_and_forgets_the_proces
     assert_eq!(now(store.outcomes(None, 10)).unwrap(), [young]);
     assert!(pages(&store) < before / 2, "{} of {before} pages left", pages(&store));
     let runs =
-        store.connection.as_ref().unwrap().query_row("SELECT count(*) FROM runs", [], |row| row.get::<_, i64>(0));
+        store.0.connection.as_ref().unwrap().query_row("SELECT count(*) FROM runs", [], |row| row.get::<_, i64>(0));
     assert_eq!(runs.unwrap(), 1);
 }
 
@@ -302,7 +352,7 @@ fn names_of_a_newer_version_are_skipped() {
                  INSERT INTO evidence SELECT target, hour, 'hedged', 1, 1 FROM evidence;
                  INSERT INTO parameters SELECT target, name, 'hedged', value, applied, sample, low, high, confidence,
                      reason, evidence, changed, revision FROM parameters;";
-    store.connection.as_ref().unwrap().execute_batch(newer).unwrap();
+    store.0.connection.as_ref().unwrap().execute_batch(newer).unwrap();
     assert_eq!((rows(&mut store), counted(&mut store)), (1, 3));
     assert_eq!(now(store.parameters()).unwrap().len(), 1);
 }

@@ -1,0 +1,205 @@
+//! Decides what becomes of a job after one try: pure, from what the call ended with.
+//!
+//! The rule above all: what may have been executed and must not be executed twice is uncertain, whatever else could be
+//! said for trying again. What was refused before anything was sent is no try.
+
+use super::job::{Job, Verdict};
+use super::transition::CANCELLED;
+use crate::clock::Wall;
+use crate::error::{Error, Kind};
+use crate::outcome::Class;
+use crate::policy::deferral::{delay, probing, spread};
+use crate::policy::jitter;
+use crate::reply::Reply;
+use std::time::Duration;
+
+/// What a service that asks to be left alone for no time at all is left: its refusals are no tries, and only this
+/// keeps them from following each other as fast as they can.
+const SHORTEST_REST: Duration = Duration::from_secs(1);
+
+/// When and with what randomness a verdict is spoken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) now: Wall,
+    pub(super) seed: u64,
+    pub(super) counter: u64,
+    /// How long after its first failure a job is tried again.
+    pub(super) backoff: Duration,
+    /// How long the circuit of its service stays open.
+    pub(super) open_for: Duration,
+}
+
+/// What becomes of a job whose call ended so.
+pub(super) fn judge(job: &Job, result: &Result<Reply, Error>, moment: Moment) -> Verdict {
+    let error = match result {
+        Ok(reply) => return Verdict::Done(reply.value().clone()),
+        Err(error) => error,
+    };
+    let why = error.to_string();
+    match error.kind() {
+        Kind::OutcomeUnknown => Verdict::Uncertain(why),
+        Kind::CircuitOpen { retry_in } => {
+            let rest =
+                spread(retry_in.unwrap_or(probing(moment.open_for)), jitter::fraction(moment.seed, moment.counter));
+            Verdict::Again { due: moment.now.after(rest), why, counts_as_attempt: false }
+        }
+        _ if may_be_made_again(error, job.repeatable) => match error.retry_after() {
+            Some(wait) => {
+                let due = moment.now.after(wait.max(SHORTEST_REST));
+                Verdict::Again { due, why, counts_as_attempt: false }
+            }
+            None => {
+                let due = moment.now.after(delay(moment.backoff, job.attempts, moment.seed, moment.counter));
+                Verdict::Again { due, why, counts_as_attempt: true }
+            }
+        },
+        _ => Verdict::Failed(why),
+    }
+}
+
+/// Whether a call that failed so is worth making later, and surely not made twice by that.
+pub(crate) fn may_be_made_again(error: &Error, repeatable: bool) -> bool {
+    let is_worth_it = match error.kind() {
+        Kind::CircuitOpen { .. }
+        | Kind::Throttled { .. }
+        | Kind::BudgetExhausted
+        | Kind::Deadline { .. }
+        | Kind::Timeout { .. }
+        | Kind::InvalidResponse => true,
+        Kind::Service { class } => class.is_retryable(),
+        Kind::OutcomeUnknown | Kind::Denied | Kind::Configuration | Kind::Pending { .. } => false,
+    };
+    is_worth_it && error.allows_another(repeatable)
+}
+
+/// What becomes of a job whose task ended without a word: its caller panicked, or the process would not wait.
+pub(super) fn broken_off(job: &Job, why: String, now: Wall, may_try_again: bool) -> Verdict {
+    match (job.repeatable, may_try_again) {
+        (false, _) => Verdict::Uncertain(why),
+        (true, true) => Verdict::Again { due: now, why, counts_as_attempt: true },
+        (true, false) => Verdict::Failed(why),
+    }
+}
+
+/// The error of somebody who waits for a job that has ended without an answer.
+pub(super) fn error_of(job: &Job) -> Error {
+    use super::job::State;
+    let words = job.error.clone().unwrap_or_else(|| format!("the job is {}", job.state));
+    let kind = match job.state {
+        State::Uncertain => Kind::OutcomeUnknown,
+        State::Dead if job.error.as_deref() == Some(CANCELLED) => Kind::Denied,
+        State::Dead if job.ended.is_none_or(|ended| ended >= job.expires) => {
+            Kind::Deadline { limit: job.created.until(job.expires) }
+        }
+        State::Dead => Kind::Service { class: Class::Transient },
+        _ => Kind::Service { class: Class::Permanent },
+    };
+    let attempts = u8::try_from(job.attempts).unwrap_or(u8::MAX);
+    let elapsed = job.created.until(job.ended.unwrap_or(job.created));
+    Error::new(kind).with_source(Some(words.into())).at(&job.service, &job.operation).after(attempts, elapsed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::defer::NewJob;
+
+    const NOW: Wall = Wall::from_millis(1_800_000_000_000);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn verdict(kind: Kind, attempts: u8, repeatable: bool) -> Verdict {
+        let new = NewJob { repeatable, ..NewJob::new("general", "crm", "update", NOW) };
+        let job = Job { attempts: 1, ..Job::from(new) };
+        let error = Error::new(kind).after(attempts, SECOND);
+        judge(
+            &job,
+            &Err(error),
+            Moment {
+                now: NOW,
+                seed: 7,
+                counter: 1,
+                backoff: Duration::from_secs(30),
+                open_for: Duration::from_secs(60),
+            },
+        )
+    }
+
+    fn is_again(verdict: &Verdict) -> Option<(bool, u128)> {
+        match verdict {
+            Verdict::Again { due, counts_as_attempt, .. } => Some((*counts_as_attempt, NOW.until(*due).as_millis())),
+            _ => None,
+        }
+    }
+
+    const SENT: Class = Class::Network { sent: true };
+
+    #[test]
+    fn what_may_have_run_and_must_not_run_twice_is_uncertain_or_failed_and_never_again() {
+        assert!(matches!(verdict(Kind::OutcomeUnknown, 1, false), Verdict::Uncertain(_)));
+        for class in [Class::Transient, SENT, Class::Timeout, Class::Invalid, Class::Permanent] {
+            assert!(matches!(verdict(Kind::Service { class }, 1, false), Verdict::Failed(_)), "{class:?}");
+        }
+        for kind in [Kind::InvalidResponse, Kind::Deadline { limit: SECOND }, Kind::Timeout { limit: SECOND }] {
+            assert!(matches!(verdict(kind, 1, false), Verdict::Failed(_)), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_surely_not_executed_is_made_again_whatever_it_is() {
+        for kind in [
+            Kind::Service { class: Class::Network { sent: false } },
+            Kind::Throttled { retry_after: None },
+            Kind::Deadline { limit: SECOND },
+            Kind::CircuitOpen { retry_in: None },
+        ] {
+            assert!(is_again(&verdict(kind, 0, false)).is_some(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_repeated_is_made_again_after_any_failure_that_may_pass() {
+        for class in [Class::Transient, SENT, Class::Timeout, Class::Invalid] {
+            let (counts, millis) = is_again(&verdict(Kind::Service { class }, 1, true)).unwrap();
+            assert!(counts && (22_500..=30_000).contains(&millis), "{class:?}: {millis}");
+        }
+        assert!(matches!(verdict(Kind::Service { class: Class::Permanent }, 1, true), Verdict::Failed(_)));
+        assert!(matches!(verdict(Kind::Configuration, 0, true), Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn what_was_refused_is_no_try_and_waits_as_long_as_it_was_told() {
+        let throttled = Kind::Throttled { retry_after: Some(90 * SECOND) };
+        assert_eq!(is_again(&verdict(throttled, 1, false)), Some((false, 90_000)), "to the second");
+        let at_once = Kind::Throttled { retry_after: Some(Duration::ZERO) };
+        assert_eq!(is_again(&verdict(at_once, 1, false)), Some((false, 1_000)));
+        let (counts, millis) = is_again(&verdict(Kind::CircuitOpen { retry_in: Some(60 * SECOND) }, 0, false)).unwrap();
+        assert!(!counts && (60_000..66_000).contains(&millis), "{millis}");
+    }
+
+    #[test]
+    fn a_job_that_was_broken_off_is_uncertain_unless_it_may_be_repeated() {
+        let job = |repeatable| Job::from(NewJob { repeatable, ..NewJob::new("general", "crm", "update", NOW) });
+        assert!(matches!(broken_off(&job(false), String::new(), NOW, true), Verdict::Uncertain(_)));
+        assert!(matches!(broken_off(&job(true), String::new(), NOW, false), Verdict::Failed(_)));
+        assert!(is_again(&broken_off(&job(true), String::new(), NOW, true)).is_some());
+    }
+
+    #[test]
+    fn a_job_that_a_person_retried_and_that_then_died_was_not_cancelled() {
+        let note = crate::defer::Note { by: "anna".to_owned(), text: None };
+        let new = || Job::from(NewJob { max_attempts: 1, ..NewJob::new("general", "crm", "update", NOW) });
+        let mut cancelled = new();
+        cancelled.cancel(&note, NOW).unwrap();
+        assert!(error_of(&cancelled).is_denied());
+        let late = cancelled.expires.after(86_400 * SECOND);
+        let mut expired = cancelled.clone();
+        expired.retry(&note, NOW).unwrap();
+        expired.expired(late);
+        assert!(error_of(&expired).is_deadline(), "{}", error_of(&expired));
+        let mut used_up = Job { repeatable: true, ..cancelled };
+        used_up.retry(&note, NOW).unwrap();
+        used_up.leased("w", NOW, NOW);
+        used_up.lapsed(NOW);
+        assert!(error_of(&used_up).is_service(), "{}", error_of(&used_up));
+    }
+}
