@@ -7,14 +7,19 @@ pub use crate::classify::Classify;
 pub use crate::context::AsPriority;
 pub use crate::error::Error;
 pub use crate::outcome::Class;
+pub use crate::pipeline::bulk::{run_batched, run_batched_once};
 pub use crate::pipeline::function::{
     run, run_once, run_once_or, run_or, run_sync, run_sync_once, run_sync_once_or, run_sync_or,
 };
 pub use crate::profile::Profile;
-pub use crate::site::{Declaration, Learning, Priority, Site};
+pub use crate::site::{CacheFor, Declaration, Learning, Priority, Site};
 pub use ::core;
 
+pub use crate::kept::{Fingerprints, Itself, Keepable, Keeps, KeptValue, OfResult, Print, Prints, Wraps, keeps_of};
+
 use crate::classify::chain;
+use crate::key::CacheKey;
+use serde::Serialize;
 use std::error::Error as StdError;
 use std::fmt;
 use std::marker::PhantomData;
@@ -51,6 +56,8 @@ pub struct Call<T> {
     pub(crate) failure: Option<fn(&T) -> Class>,
     pub(crate) validate: Option<fn(&T) -> Option<String>>,
     pub(crate) priority: Option<Priority>,
+    /// How answers are kept, and under which key.
+    pub(crate) kept: Option<(Keeps<T>, CacheKey)>,
 }
 
 impl<T> Clone for Call<T> {
@@ -65,7 +72,7 @@ impl<T> Call<T> {
     /// A call with what its return type can do.
     #[must_use]
     pub fn new(caps: Caps<T>) -> Self {
-        Self { caps, failure: None, validate: None, priority: None }
+        Self { caps, failure: None, validate: None, priority: None, kept: None }
     }
 
     /// `failure = path`: the author's classifier, before any other.
@@ -89,9 +96,38 @@ impl<T> Call<T> {
         self
     }
 
+    /// `cache`: how answers are kept, and the key of this call's arguments.
+    #[must_use]
+    pub fn cached(mut self, keeps: Keeps<T>, key: CacheKey) -> Self {
+        self.kept = Some((keeps, key));
+        self
+    }
+
     pub(crate) fn class(&self, answer: &T, profile: &Profile) -> Class {
         self.failure.map_or_else(|| (self.caps.classify)(answer, profile), |classify| classify(answer))
     }
+}
+
+/// The key of the arguments of a call.
+///
+/// Arguments that cannot be serialised after all have a key that nothing is kept under.
+pub fn key_of<K: Serialize + ?Sized>(parts: &K) -> CacheKey {
+    CacheKey::of(parts)
+}
+
+/// What can be a part of the key of a kept answer.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be part of the key of a kept answer",
+    label = "this is not `serde::Serialize`; write `key(…)` with what the answer depends on",
+    note = "without `key(…)` all arguments are the key"
+)]
+pub trait KeyPart: Serialize {}
+
+impl<T: Serialize + ?Sized> KeyPart for T {}
+
+/// Compiles only for what can be a part of a key.
+pub const fn key_part<T: KeyPart + ?Sized>(part: &T) -> &T {
+    part
 }
 
 /// What a `failure = path` function may return: a [`Class`], or whether it failed.
@@ -336,6 +372,100 @@ macro_rules! __poet_caps {
     }};
 }
 pub use crate::__poet_caps as caps;
+
+impl<T> Again<T> {
+    pub(crate) fn of(argument: T, clone: fn(&T) -> T) -> Self {
+        Self { argument: Some(argument), clone }
+    }
+
+    pub(crate) fn apart(self) -> (T, fn(&T) -> T) {
+        (self.argument.expect("not asked for an attempt yet"), self.clone)
+    }
+}
+
+/// What travels between a caller and a call that is made for several.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be given to, or come back from, a call that is made for several callers",
+    label = "`batch` needs an argument and an answer that are `Send` and borrow nothing",
+    note = "a call for several outlives each of its callers and may run on another thread"
+)]
+pub trait Travels: Send + 'static {}
+
+impl<T: Send + 'static> Travels for T {}
+
+/// What a function of `batch = path` may return, for a function that returns `T`: one answer for each item, in the
+/// order of the items.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a list of answers `{T}`",
+    label = "the function of `batch` returns `Vec<{T}>`, or `Result<Vec<…>, E>` whose error has a text and converts into \
+             the one of `{T}`"
+)]
+pub trait BatchAnswers<T>: Send + 'static {
+    /// The answers apart.
+    fn answers(self) -> Answers<T>;
+}
+
+/// The answers of a call that was made for several.
+#[derive(Debug)]
+pub enum Answers<T> {
+    /// One for each item.
+    Each(Vec<T>),
+    /// One error for all of them: as an answer, and in words, because not every error can be cloned.
+    Whole(T, String),
+}
+
+impl<T: Travels> BatchAnswers<T> for Vec<T> {
+    fn answers(self) -> Answers<T> {
+        Answers::Each(self)
+    }
+}
+
+/// Values, or one error.
+impl<V, E, F> BatchAnswers<Result<V, F>> for Result<Vec<V>, E>
+where
+    V: Travels,
+    E: fmt::Display + Into<F> + Travels,
+    F: Travels,
+{
+    fn answers(self) -> Answers<Result<V, F>> {
+        match self {
+            Ok(values) => Answers::Each(values.into_iter().map(Ok).collect()),
+            Err(error) => whole(error),
+        }
+    }
+}
+
+/// A result for each, or one error.
+impl<V, E, F> BatchAnswers<Result<V, F>> for Result<Vec<Result<V, F>>, E>
+where
+    V: Travels,
+    E: fmt::Display + Into<F> + Travels,
+    F: Travels,
+{
+    fn answers(self) -> Answers<Result<V, F>> {
+        match self {
+            Ok(each) => Answers::Each(each),
+            Err(error) => whole(error),
+        }
+    }
+}
+
+fn whole<V, F>(error: impl fmt::Display + Into<F>) -> Answers<Result<V, F>> {
+    let words = error.to_string();
+    Answers::Whole(Err(error.into()), words)
+}
+
+/// The [`Keeps`] of a type, by autoref as [`caps!`] finds its own.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __poet_keeps {
+    ($ty:ty) => {{
+        use $crate::__private::{Fingerprints as _, Wraps as _};
+        let probe = $crate::__private::Probe::<$ty>::new();
+        $crate::__private::keeps_of::<$ty, _, _>((&&probe).wraps(), (&&&&&&probe).fingerprints())
+    }};
+}
+pub use crate::__poet_keeps as keeps;
 
 #[cfg(test)]
 mod tests {

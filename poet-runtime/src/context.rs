@@ -6,7 +6,9 @@
 
 use crate::site::{Learning, Priority};
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::mem;
+use std::pin::pin;
 use std::time::Instant;
 
 /// What one execution of a function hands down.
@@ -15,6 +17,8 @@ pub(crate) struct Context {
     pub(crate) deadline: Instant,
     pub(crate) priority: Priority,
     pub(crate) learning: Learning,
+    /// Whether the author said that the calls inside may be put off.
+    pub(crate) deferrable: bool,
     /// Retries that this execution and the calls inside it may still make; `u8::MAX` where nothing limits them.
     pub(crate) retries_left: u8,
     /// Retries that were made.
@@ -42,6 +46,7 @@ thread_local! {
 }
 
 /// Makes the context in `slot` the current one while `f` runs, and puts it back whatever happens.
+#[inline]
 pub(crate) fn enter<R>(slot: &mut Option<Context>, f: impl FnOnce() -> R) -> R {
     struct Restore<'a>(&'a mut Option<Context>);
     impl Drop for Restore<'_> {
@@ -52,6 +57,13 @@ pub(crate) fn enter<R>(slot: &mut Option<Context>, f: impl FnOnce() -> R) -> R {
     CURRENT.with(|current| mem::swap(&mut *current.borrow_mut(), slot));
     let _restore = Restore(slot);
     f()
+}
+
+/// Runs a future inside a context: for a task that works for calls of others.
+pub(crate) async fn inside<F: Future>(context: Context, future: F) -> F::Output {
+    let mut slot = Some(context);
+    let mut future = pin!(future);
+    poll_fn(|cx| enter(&mut slot, || future.as_mut().poll(cx))).await
 }
 
 /// Looks at the context of the function around this call, if there is one.
@@ -76,7 +88,8 @@ pub(crate) fn tell_surrounding(retries: u8, failed: bool, warnings: Vec<String>)
 
 /// The warnings of the annotated function this is called in: what went otherwise than asked, though not wrong.
 ///
-/// Each is a short fixed text such as `salesforce_crm_update_contact_retried`, told once, up to 100 of them. Empty outside an annotated function.
+/// Each is a short fixed text such as `salesforce_crm_update_contact_retried`, told once, up to 100 of them. Empty
+/// outside an annotated function.
 ///
 /// # Examples
 ///
@@ -119,6 +132,7 @@ mod tests {
             deadline: Instant::now(),
             priority: Priority::Normal,
             learning: Learning::On,
+            deferrable: false,
             retries_left: 6,
             retries_made: 0,
             failed_inside: false,

@@ -4,6 +4,7 @@
 //! circuit open, may it have been executed. The service's own error is kept as the source. A function under `#[poet]`
 //! needs only an error that is `From<Error>` to be refused, timed out and retried.
 
+use crate::clock::Wall;
 use crate::outcome::{Class, Ending};
 use std::error::Error as StdError;
 use std::fmt;
@@ -52,6 +53,7 @@ pub(crate) enum Kind {
     Denied,
     InvalidResponse,
     Configuration,
+    Pending { due: Wall },
     Service { class: Class },
 }
 
@@ -113,6 +115,19 @@ impl Error {
     #[cold]
     pub fn service(class: Class, source: impl Into<Source>) -> Self {
         Self::new(Kind::Service { class }).with_source(Some(source.into()))
+    }
+
+    /// A value was asked for that will be there later.
+    #[cold]
+    pub(crate) fn pending(due: Wall) -> Self {
+        Self::new(Kind::Pending { due })
+    }
+
+    /// Whether the value is not there yet because its call was put off. [`Reply::disposition`](crate::Reply::disposition)
+    /// has the ticket.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        matches!(self.0.kind, Kind::Pending { .. })
     }
 
     /// Whether one attempt, the last one, took longer than it was given.
@@ -225,8 +240,26 @@ impl Error {
             | Kind::OutcomeUnknown
             | Kind::BudgetExhausted
             | Kind::Denied
-            | Kind::Configuration => Class::Permanent,
+            | Kind::Configuration
+            | Kind::Pending { .. } => Class::Permanent,
         }
+    }
+
+    /// Whether the call that ended with this may be made again, here or elsewhere: it is known to be repeatable, or it
+    /// was not executed.
+    pub(crate) fn allows_another(&self, repeatable: bool) -> bool {
+        repeatable
+            || match self.0.kind {
+                // A budget withholds only retries that would have been safe.
+                Kind::BudgetExhausted
+                | Kind::CircuitOpen { .. }
+                | Kind::Throttled { .. }
+                | Kind::Denied
+                | Kind::Configuration => true,
+                Kind::Deadline { .. } => self.0.attempts == 0,
+                Kind::Service { class } => !class.may_have_run(),
+                Kind::Timeout { .. } | Kind::OutcomeUnknown | Kind::InvalidResponse | Kind::Pending { .. } => false,
+            }
     }
 
     pub(crate) fn ending(&self) -> Ending {
@@ -234,7 +267,7 @@ impl Error {
             Kind::CircuitOpen { .. } => Ending::CircuitOpen,
             Kind::Throttled { .. } => Ending::Throttled,
             Kind::Deadline { .. } => Ending::Deadline,
-            Kind::Denied | Kind::Configuration => Ending::Denied,
+            Kind::Denied | Kind::Configuration | Kind::Pending { .. } => Ending::Denied,
             Kind::OutcomeUnknown => Ending::OutcomeUnknown,
             Kind::Timeout { .. } | Kind::BudgetExhausted | Kind::InvalidResponse | Kind::Service { .. } => {
                 Ending::Failed
@@ -276,6 +309,7 @@ impl fmt::Display for Error {
             Kind::Denied => write!(f, "refused")?,
             Kind::InvalidResponse => write!(f, "the answer is not what was agreed")?,
             Kind::Configuration => write!(f, "not configured")?,
+            Kind::Pending { due } => write!(f, "the call was put off; its answer is due at {due}")?,
             Kind::Service { class } => write!(f, "the service failed ({})", class.as_str())?,
         }
         if inner.attempts > 1 {

@@ -3,16 +3,17 @@
 //! Targets are never removed while the process lives, so their number is bounded: beyond it, further operations share
 //! one target of their service, because an operation named by user input must not fill the memory.
 
+use crate::cache::Caching;
 use crate::clock::Wall;
 use crate::config::Config;
-use crate::evidence::History;
+use crate::evidence::Vitals;
 use crate::learner::{self, Subject};
 use crate::outcome::TargetId;
-use crate::parameter::{ATTEMPT_TIMEOUT, MAX_RETRIES, Values};
+use crate::parameter::{ATTEMPT_TIMEOUT, CACHE_TTL, MAX_RETRIES, Values};
 use crate::profile::Profile;
-use crate::recorder::Directory;
+use crate::recorder::{Directory, Histories};
 use crate::runtime::Inner;
-use crate::site::{Declaration, Learning};
+use crate::site::{CacheFor, Declaration, Learning};
 use crate::store::{ParameterChange, ParameterRow, TargetKey};
 use crate::target::{ParameterName, Service, Target};
 use std::collections::HashMap;
@@ -68,7 +69,7 @@ impl Registry {
             profile: declaration.profile,
             declaration: Some(declaration),
         };
-        self.target_of(&found, runtime.clock.now())
+        self.target_of(&found, || runtime.clock.now())
     }
 
     /// The target of a service call.
@@ -80,10 +81,23 @@ impl Registry {
         profile: &'static Profile,
     ) -> Arc<Target> {
         let found = Found { service, operation, profile: Some(profile), declaration: None };
-        self.target_of(&found, runtime.clock.now())
+        self.target_of(&found, || runtime.clock.now())
     }
 
-    fn target_of(&self, found: &Found<'_>, now: Instant) -> Arc<Target> {
+    /// The target of an operation that is only named, by a call of another one: of the domain its service is configured
+    /// for, else of that of who names it.
+    pub(crate) fn named_target(
+        &self,
+        runtime: &Inner,
+        service: &str,
+        operation: &str,
+        profile: &'static Profile,
+    ) -> Arc<Target> {
+        let configured = self.config.services.get(service).and_then(|service| self.profile(service.domain.as_deref()?));
+        self.service_target(runtime, service, operation, configured.unwrap_or(profile))
+    }
+
+    fn target_of(&self, found: &Found<'_>, now: impl FnOnce() -> Instant) -> Arc<Target> {
         if let Some(target) = self.read().find(found.service, found.operation) {
             return target;
         }
@@ -94,7 +108,7 @@ impl Registry {
         if let Some(target) = entries.find(service, operation) {
             return target;
         }
-        self.add(&mut entries, &Found { service, ..*found }, operation, now)
+        self.add(&mut entries, &Found { service, ..*found }, operation, now())
     }
 
     fn add(&self, entries: &mut Entries, found: &Found<'_>, operation: &str, now: Instant) -> Arc<Target> {
@@ -126,7 +140,12 @@ impl Registry {
             .entry(key.service.clone())
             .or_insert_with(|| Entry { service: Arc::new(Service::new(now)), operations: HashMap::new() });
         let service = entry.service.clone();
-        let target = Arc::new(Target::new(id, key, service, profile, learning, unlearned, pinned));
+        let tool = configured.and_then(|service| service.tools.get(operation));
+        let mut target = Target::new(id, key, service, profile, learning, unlearned, pinned);
+        let measured = learning != Learning::Off && !target.is_pinned(CACHE_TTL.name, None);
+        target.caching = Caching::new(tool, measured);
+        target.price = tool.and_then(|tool| tool.cost);
+        let target = Arc::new(target);
         entry.operations.insert(operation.to_owned(), target.clone());
         entries.by_id.push(target.clone());
         for row in entries.waiting.remove(&target.key).unwrap_or_default() {
@@ -153,8 +172,16 @@ impl Registry {
                     pinned.push((ATTEMPT_TIMEOUT.name.to_owned(), None));
                 }
             }
+            if let Some(ttl) = tool.and_then(|tool| tool.cache?.ttl) {
+                values.set(CACHE_TTL.name, None, ttl.as_secs_f64());
+                pinned.push((CACHE_TTL.name.to_owned(), None));
+            }
             if let Some(deadline) = tool.and_then(|tool| tool.deadline).or(service.deadline) {
                 values.deadline = deadline;
+            }
+            if let Some(ttl) = tool.and_then(|tool| tool.cache?.ttl) {
+                values.cache_ttl = ttl;
+                pinned.push((CACHE_TTL.name.to_owned(), None));
             }
         }
         // What stands in the attribute is applied by the call itself; here it only keeps the learner's hands off.
@@ -166,8 +193,36 @@ impl Registry {
             if declaration.timeout.is_some() || !declaration.idempotent {
                 pinned.push((ATTEMPT_TIMEOUT.name.to_owned(), None));
             }
+            if let Some(CacheFor::Fixed(_)) = declaration.cache {
+                pinned.push((CACHE_TTL.name.to_owned(), None));
+            }
         }
         (values, pinned)
+    }
+
+    /// The target of the tool that does for many items what this one does for one.
+    fn bulk(&self, one: &TargetKey) -> Option<Arc<Target>> {
+        let batch = self.config.services.get(&one.service)?.tools.get(&one.operation)?.batch.as_ref()?;
+        self.read().find(&one.service, &batch.tool)
+    }
+
+    /// The target of an operation that was called before.
+    pub(crate) fn known(&self, service: &str, operation: &str) -> Option<Arc<Target>> {
+        let entries = self.read();
+        // Where there were too many, one stands for the others.
+        let others = || entries.find(service, OTHERS).or_else(|| entries.find(OTHERS, OTHERS));
+        entries.find(service, operation).or_else(others)
+    }
+
+    /// Whether a service is configured or was called before.
+    pub(crate) fn knows_service(&self, service: &str) -> bool {
+        self.config.services.contains_key(service) || self.read().services.contains_key(service)
+    }
+
+    /// The targets of a service that were called before.
+    pub(crate) fn of_service(&self, service: &str) -> Vec<Arc<Target>> {
+        let entries = self.read();
+        entries.services.get(service).map(|entry| entry.operations.values().cloned().collect()).unwrap_or_default()
     }
 
     fn profile(&self, name: &str) -> Option<&'static Profile> {
@@ -198,14 +253,17 @@ impl Directory for Registry {
         self.target(id).map(|target| target.key.clone())
     }
 
-    fn learn(&self, id: TargetId, history: &History, now: Wall) -> Vec<ParameterChange> {
-        let Some(target) = self.target(id).filter(|target| target.learning != Learning::Off) else {
+    fn learn(&self, id: TargetId, histories: Histories<'_>, now: Wall) -> Vec<ParameterChange> {
+        let target = self.target(id).filter(|target| target.learning != Learning::Off);
+        let (Some(target), Some(history)) = (target, histories(id)) else {
             return Vec::new();
         };
+        let bulk = self.bulk(&target.key).and_then(|bulk| histories(bulk.id));
         let values = target.values();
         learner::learn(&Subject {
             target: &target.key,
             history,
+            bulk,
             profile: target.profile,
             values: &values,
             learned: &target.learned(),
@@ -213,6 +271,12 @@ impl Directory for Registry {
             learning: target.learning,
             now,
         })
+    }
+
+    fn tell(&self, id: TargetId, vitals: Vitals) {
+        if let Some(target) = self.target(id) {
+            target.note_vitals(vitals);
+        }
     }
 
     fn apply(&self, row: &ParameterRow) {
@@ -248,7 +312,7 @@ mod tests {
 
     fn find(registry: &Registry, service: &str, operation: &str) -> Arc<Target> {
         let found = Found { service, operation, profile: None, declaration: None };
-        registry.target_of(&found, Instant::now())
+        registry.target_of(&found, Instant::now)
     }
 
     fn row(name: &str, after: Option<FailureKind>, value: f64, revision: u64) -> ParameterRow {
@@ -292,6 +356,25 @@ mod tests {
     }
 
     #[test]
+    fn how_long_a_tool_is_cached_is_held_where_it_is_written_and_stands_before_a_pin_of_its_service() {
+        use crate::config::{CacheConfig, ServiceConfig, ToolConfig};
+        let five = CacheConfig { ttl: Some(std::time::Duration::from_secs(300)), ..CacheConfig::default() };
+        let service = ServiceConfig::named("crm")
+            .pin("cache.ttl", 60)
+            .tool("get", ToolConfig::default().cache(five))
+            .tool("list", ToolConfig::default().cacheable());
+        let registry = Registry::new(Arc::new(Config::default().service(service)), Vec::new(), Profile::GENERAL);
+        for (operation, seconds) in [("get", 300), ("list", 60)] {
+            let target = find(&registry, "crm", operation);
+            target.apply(&row("cache.ttl", None, 7.0, 1));
+            assert_eq!(target.values().cache_ttl.as_secs(), seconds, "{operation}");
+            assert!(target.is_pinned("cache.ttl", None), "{operation}");
+        }
+        let free = find(&registry, "billing", "get");
+        assert!(!free.is_pinned("cache.ttl", None));
+    }
+
+    #[test]
     fn a_value_for_all_kinds_of_failure_does_not_move_the_pinned_ones() {
         let service = crate::config::ServiceConfig::named("crm").pin("retry.max_retries.connect", 7);
         let config = Arc::new(Config::default().service(service));
@@ -301,5 +384,29 @@ mod tests {
         let values = target.values();
         assert_eq!(values.max_retries[FailureKind::Connect.index()], 7);
         assert_eq!(values.max_retries[FailureKind::Timeout.index()], 3, "the ceiling of the profile");
+    }
+
+    #[test]
+    fn a_freshness_that_is_configured_is_in_force_and_not_learned() {
+        let cache = crate::config::CacheConfig { ttl: Some(std::time::Duration::from_secs(7)), ..Default::default() };
+        let service =
+            crate::config::ServiceConfig::named("crm").tool("get", crate::config::ToolConfig::default().cache(cache));
+        let registry = Registry::new(Arc::new(Config::default().service(service)), Vec::new(), Profile::GENERAL);
+        let target = find(&registry, "crm", "get");
+        target.apply(&row("cache.ttl", None, 900.0, 1));
+        assert_eq!(target.values().cache_ttl.as_secs(), 7);
+        assert!(target.is_pinned("cache.ttl", None));
+    }
+
+    #[test]
+    fn what_the_bulk_tool_showed_is_known_of_the_tool_for_one_item() {
+        let tool = crate::config::ToolConfig::default().batch("get_many", "items", "results");
+        let service = crate::config::ServiceConfig::named("crm").tool("get", tool);
+        let registry = Registry::new(Arc::new(Config::default().service(service)), Vec::new(), Profile::GENERAL);
+        let one = find(&registry, "crm", "get");
+        assert!(registry.bulk(&one.key).is_none());
+        let many = find(&registry, "crm", "get_many");
+        assert_eq!(registry.bulk(&one.key).map(|bulk| bulk.id), Some(many.id));
+        assert!(registry.bulk(&many.key).is_none());
     }
 }

@@ -1,9 +1,10 @@
 //! What a service call gives back: the value, and how it came about.
 
+use crate::defer::Ticket;
 use crate::error::Error;
 use crate::pipeline::service::Answer;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +15,38 @@ use std::time::Duration;
 pub enum Disposition {
     /// The service answered this very call.
     Done,
+    /// The cache answered.
+    Cached {
+        /// How long ago the service gave the answer.
+        age: Duration,
+    },
     /// An identical call under way answered this one too.
     Coalesced,
+    /// The call was made together with others.
+    Batched {
+        /// How many were made as one, this one included.
+        size: usize,
+    },
+    /// The call was put off; it will be made when the ticket is due. There is no value yet.
+    Deferred(Ticket),
+    /// The call was acknowledged and is made at once by a worker. There is no value yet.
+    Queued(Ticket),
     /// The service failed, and a fallback answered.
     Fallback {
         /// Why the service's own answer is not to be had.
         reason: String,
     },
+}
+
+impl Disposition {
+    /// The ticket of a call that was not made yet.
+    #[must_use]
+    pub fn ticket(&self) -> Option<&Ticket> {
+        match self {
+            Self::Deferred(ticket) | Self::Queued(ticket) => Some(ticket),
+            _ => None,
+        }
+    }
 }
 
 /// The key of one call in the store: the process that made it, and the call's number within it.
@@ -51,7 +77,7 @@ impl ExecutionId {
         &self.run
     }
 
-    /// The number within the process.
+    /// The number within the process. It tells executions apart and says nothing about their order.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number
@@ -67,20 +93,70 @@ impl fmt::Display for ExecutionId {
 /// The answer of a service call.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    answer: Answer<Value>,
-    price: Option<f64>,
+    answer: Answer<Arc<Value>>,
+    cost: Option<f64>,
 }
+
+/// The key of the object that stands where a value is not there yet. What contains it is never sent to a service.
+pub(crate) const PENDING: &str = "$poet.pending";
 
 impl Reply {
     /// A reply from an answer; `price` is what one attempt costs, in the configured currency.
     #[must_use]
     pub fn new(answer: Answer<Value>, price: Option<f64>) -> Self {
-        Self { answer, price }
+        let Answer { value, disposition, attempts, elapsed, execution } = answer;
+        Self::shared(Answer { value: Arc::new(value), disposition, attempts, elapsed, execution }, price)
+    }
+
+    /// The same for a value that others hold too.
+    pub(crate) fn shared(answer: Answer<Arc<Value>>, price: Option<f64>) -> Self {
+        let cost = price.map(|price| price * f64::from(answer.attempts));
+        Self { answer, cost }
+    }
+
+    /// The same reply at another price.
+    pub(crate) fn costing(self, cost: Option<f64>) -> Self {
+        Self { cost, ..self }
+    }
+
+    /// A reply without a value yet.
+    pub(crate) fn pending(disposition: Disposition, elapsed: Duration, execution: ExecutionId) -> Self {
+        let ticket = disposition.ticket().expect("only what has a ticket is pending");
+        let value = json!({ PENDING: { "ticket": ticket.id(), "due": ticket.due().to_string() } });
+        let answer = Answer { value: Arc::new(value), disposition, attempts: 0, elapsed, execution };
+        Self { answer, cost: None }
+    }
+
+    /// The same after attempts that were made before the call was put off.
+    pub(crate) fn after(mut self, attempts: u32, price: Option<f64>) -> Self {
+        self.answer.attempts = attempts;
+        self.cost = price.map(|price| price * f64::from(attempts));
+        self
+    }
+
+    /// The ticket of a call that was put off or acknowledged; `None` where the value is there.
+    #[must_use]
+    pub fn ticket(&self) -> Option<&Ticket> {
+        self.answer.disposition.ticket()
+    }
+
+    /// Whether the value is not there yet.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.ticket().is_some()
     }
 
     /// What the service answered.
+    ///
+    /// A call that was put off has no value yet: this is then an object that says so, which reads as `null` wherever
+    /// it is looked into and is refused wherever it is sent. [`Reply::json`] is an error then.
     #[must_use]
     pub fn value(&self) -> &Value {
+        &self.answer.value
+    }
+
+    /// [`value`](Self::value) as it is shared with the cache.
+    pub(crate) fn shared_value(&self) -> &Arc<Value> {
         &self.answer.value
     }
 
@@ -88,9 +164,13 @@ impl Reply {
     ///
     /// # Errors
     ///
-    /// [`Error::is_invalid_response`] if the answer is not a `T`; the source says where it differs.
+    /// [`Error::is_pending`] if the call was put off, with the moment it is due;
+    /// [`Error::is_invalid_response`] if the answer is not a `T`, where the source says where it differs.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        T::deserialize(&self.answer.value).map_err(Error::invalid_response)
+        if let Some(ticket) = self.answer.disposition.ticket() {
+            return Err(Error::pending(ticket.due()));
+        }
+        T::deserialize(&*self.answer.value).map_err(Error::invalid_response)
     }
 
     /// How the answer came about.
@@ -99,7 +179,7 @@ impl Reply {
         &self.answer.disposition
     }
 
-    /// Attempts made; 0 where the service was not asked.
+    /// Attempts made, those before it was put off or answered by a fallback included; 0 where the service was not asked.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.answer.attempts
@@ -114,7 +194,7 @@ impl Reply {
     /// The price of the attempts made, in the configured currency; `None` where no price is configured.
     #[must_use]
     pub fn cost(&self) -> Option<f64> {
-        self.price.map(|price| price * f64::from(self.answer.attempts))
+        self.cost
     }
 
     /// The key of the call in the store.
@@ -127,5 +207,15 @@ impl Reply {
     #[must_use]
     pub fn audit_id(&self) -> &ExecutionId {
         &self.answer.execution
+    }
+}
+
+/// Whether a value holds, at any depth, the place of one that is not there yet.
+#[must_use]
+pub fn is_pending(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => map.contains_key(PENDING) || map.values().any(is_pending),
+        Value::Array(items) => items.iter().any(is_pending),
+        _ => false,
     }
 }

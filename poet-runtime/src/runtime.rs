@@ -7,11 +7,14 @@ mod builder;
 
 pub use builder::Builder;
 
+use crate::cache::{Answers, Moment};
 use crate::clock::Clock;
 use crate::config::{Config, ServiceConfig};
+use crate::defer::{self, Deferral};
 use crate::error::Error;
 use crate::lock::lock;
-use crate::pipeline::Flights;
+use crate::parameter::Values;
+use crate::pipeline::{Fallbacks, Flights, Gatherers};
 use crate::recorder::{Recorder, RecorderHealth};
 use crate::registry::Registry;
 use crate::reply::ExecutionId;
@@ -60,7 +63,14 @@ pub(crate) struct Inner {
     pub(crate) registry: Arc<Registry>,
     pub(crate) recorder: Recorder,
     pub(crate) flights: Flights,
+    pub(crate) gatherers: Gatherers,
+    pub(crate) fallbacks: Fallbacks,
+    pub(crate) answers: Answers,
+    pub(crate) deferral: Deferral,
     pub(crate) seed: u64,
+    /// The database in which everything is kept; `None` where the author gave a store of another kind.
+    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "without SQLite there is no database"))]
+    pub(crate) database: Option<std::path::PathBuf>,
     run: Arc<str>,
     executions: AtomicU64,
     extensions: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
@@ -94,16 +104,28 @@ impl Runtime {
     /// [`Error::is_configuration`] if the process has one already, be it because an annotated function was called
     /// before.
     pub fn install(self) -> Result<(), Error> {
+        let runtime = self.clone();
         INSTALLED.set(self).map_err(|_| {
             Error::configuration("the process has a runtime already; install before the first annotated call")
-        })
+        })?;
+        defer::ensure(&runtime);
+        Ok(())
     }
 
     /// Runs a future with this runtime in force, in this task; tasks it spawns are outside.
     pub async fn scope<F: Future>(&self, future: F) -> F::Output {
         SCOPED.store(true, Ordering::Release);
+        defer::ensure(self);
         let mut future = pin!(future);
         poll_fn(|cx| self.enter(|| future.as_mut().poll(cx))).await
+    }
+
+    /// [`scope`](Self::scope) where this is not the runtime in force anyway.
+    pub(crate) async fn as_current<F: Future>(&self, future: F) -> F::Output {
+        match INSTALLED.get() {
+            Some(installed) if Arc::ptr_eq(&installed.0, &self.0) => future.await,
+            _ => self.scope(future).await,
+        }
     }
 
     /// Runs a closure with this runtime in force, on this thread.
@@ -132,13 +154,17 @@ impl Runtime {
         self.0.recorder.flush().await
     }
 
-    /// Flushes and stops recording, within `timeout`. Calls go on without learning.
+    /// Lets the worker finish the jobs it is making, then flushes and stops recording, within `timeout`.
+    /// Calls go on without learning, and what is put off is left to other processes.
     ///
     /// # Errors
     ///
     /// The store's error, or how many outcomes were left when the time was up.
     pub async fn shutdown(&self, timeout: Duration) -> Result<(), StoreError> {
-        self.0.recorder.shutdown(timeout).await
+        let began = self.0.clock.now();
+        self.0.deferral.shut_down(timeout).await;
+        let taken = self.0.clock.now().saturating_duration_since(began);
+        self.0.recorder.shutdown(timeout.saturating_sub(taken)).await
     }
 
     /// How recording goes: what was folded, what failed, what was set aside.
@@ -181,6 +207,12 @@ impl Runtime {
         })
     }
 
+    /// The values in force for an operation of a service; `None` if it was never called here.
+    #[must_use]
+    pub fn values(&self, service: &str, operation: &str) -> Option<Values> {
+        self.0.registry.known(service, operation).map(|target| target.values())
+    }
+
     /// Something a domain keeps for the life of this runtime, such as its connections; made when first asked for.
     #[must_use]
     pub fn extension<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
@@ -203,8 +235,22 @@ impl fmt::Debug for Inner {
 }
 
 impl Inner {
+    /// The number of a new execution. Those of [`Answers::next_hit`] are odd, these are even.
     pub(crate) fn next_execution(&self) -> u64 {
-        self.executions.fetch_add(1, Ordering::Relaxed)
+        self.executions.fetch_add(2, Ordering::Relaxed)
+    }
+
+    /// Makes worthless what is kept of these operations and was asked for at this moment or before it.
+    pub(crate) fn invalidate(&self, targets: impl IntoIterator<Item = Arc<Target>>, until: Moment) {
+        for target in targets {
+            target.caching.invalidate(until);
+            self.answers.count_invalidation();
+        }
+    }
+
+    /// The name under which this process holds jobs.
+    pub(crate) fn worker_name(&self) -> String {
+        self.run.to_string()
     }
 
     pub(crate) fn execution_id(&self, number: u64) -> ExecutionId {
@@ -224,6 +270,15 @@ fn installed() -> &'static Runtime {
 pub(crate) enum Held<T: 'static> {
     Static(&'static T),
     Shared(Arc<T>),
+}
+
+impl<T> Clone for Held<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Static(held) => Self::Static(held),
+            Self::Shared(held) => Self::Shared(held.clone()),
+        }
+    }
 }
 
 impl<T> Deref for Held<T> {

@@ -3,11 +3,14 @@
 //! Found once per site and read by every call, so everything a healthy call touches is an atomic: the values are one
 //! snapshot, a success is one addition. Locks are taken only when something has failed.
 
+use crate::cache::Caching;
+use crate::clock::Wall;
+use crate::evidence::Vitals;
 use crate::lock::lock;
 use crate::outcome::{FailureKind, TargetId};
 use crate::parameter::Values;
 use crate::policy::Shared;
-use crate::policy::breaker::{Admission, Breaker, Probe, Sign, Thresholds};
+use crate::policy::breaker::{Admission, Breaker, Probe, Sign, Standing, Thresholds};
 use crate::policy::budget::Budget;
 use crate::profile::Profile;
 use crate::published::Published;
@@ -56,6 +59,12 @@ pub(crate) struct Target {
     values: Published,
     learned: Mutex<BTreeMap<ParameterName, ParameterRow>>,
     circuit: Circuit,
+    /// What it knows about its own kept answers.
+    pub(crate) caching: Caching,
+    /// The price of one attempt, in the configured currency.
+    pub(crate) price: Option<f64>,
+    /// What the recorder last counted; no call reads or writes it.
+    vitals: Mutex<Vitals>,
 }
 
 impl Target {
@@ -81,13 +90,36 @@ impl Target {
             pinned,
             learned: Mutex::default(),
             circuit,
+            caching: Caching::default(),
+            price: None,
+            vitals: Mutex::default(),
         }
+    }
+
+    /// How it has done lately, as far as this process knows.
+    pub(crate) fn vitals(&self, now: Wall) -> Vitals {
+        lock(&self.vitals).at(now)
+    }
+
+    pub(crate) fn note_vitals(&self, vitals: Vitals) {
+        *lock(&self.vitals) = vitals;
+    }
+
+    /// How its circuit stands.
+    pub(crate) fn standing(&self, now: Instant) -> Standing {
+        lock(&self.circuit.breaker).standing(now)
     }
 
     /// The values in force.
     #[inline]
     pub(crate) fn values(&self) -> Values {
         self.values.load()
+    }
+
+    /// How long an answer is fresh by the values in force, and their revision.
+    #[inline]
+    pub(crate) fn cache_ttl(&self) -> (Duration, u64) {
+        self.values.cache_ttl()
     }
 
     fn thresholds(&self) -> Thresholds {
@@ -97,6 +129,11 @@ impl Target {
             open_for: values.open_for,
             successes: values.success_threshold,
         }
+    }
+
+    /// How long its circuit stays open; asking changes nothing about it.
+    pub(crate) fn rest(&self, now: Instant) -> Option<Duration> {
+        self.circuit.rest(now)
     }
 
     /// Whether a person fixed this parameter.
@@ -148,7 +185,15 @@ impl Shared for Target {
 
     #[inline]
     fn settle(&self, probe: Option<Probe>, sign: Sign, now: Instant) {
-        self.circuit.settle(probe, sign, || self.thresholds(), now);
+        if let Some(closed) = self.circuit.settle(probe, sign, || self.thresholds(), now) {
+            let TargetKey { service, operation } = &self.key;
+            if closed {
+                tracing::info!(service, operation, "the circuit is closed again");
+            } else {
+                let open_for = self.values().open_for;
+                tracing::warn!(service, operation, ?open_for, "the circuit has opened");
+            }
+        }
     }
 
     fn delays(&self) -> (Duration, Duration) {
@@ -209,18 +254,34 @@ impl Circuit {
         admission
     }
 
+    fn rest(&self, now: Instant) -> Option<Duration> {
+        if self.closed.load(Ordering::Acquire) {
+            return None;
+        }
+        lock(&self.breaker).rest(now)
+    }
+
+    /// Takes in what an attempt said. Tells whether the circuit is closed now, where that has changed.
     #[inline]
-    fn settle(&self, probe: Option<Probe>, sign: Sign, thresholds: impl FnOnce() -> Thresholds, now: Instant) {
+    fn settle(
+        &self,
+        probe: Option<Probe>,
+        sign: Sign,
+        thresholds: impl FnOnce() -> Thresholds,
+        now: Instant,
+    ) -> Option<bool> {
         let successes = match sign {
             Sign::Well => self.successes.fetch_add(1, Ordering::Relaxed) + 1,
             Sign::Ill | Sign::None => self.successes.load(Ordering::Relaxed),
         };
         if probe.is_none() && (sign == Sign::None || (sign == Sign::Well && self.calm.load(Ordering::Acquire))) {
-            return;
+            return None;
         }
         let mut breaker = lock(&self.breaker);
+        let before = breaker.is_closed();
         breaker.record(probe, sign, successes, thresholds(), now);
         self.mirror(&breaker);
+        (breaker.is_closed() != before).then_some(breaker.is_closed())
     }
 
     fn mirror(&self, breaker: &Breaker) {

@@ -6,7 +6,7 @@ mod support;
 
 use poet_runtime::__private::{Call, caps, run, run_once, run_once_or};
 use poet_runtime::config::Config;
-use poet_runtime::service::{Failure, ServiceCall};
+use poet_runtime::service::{CacheKey, Failure, ServiceCall};
 use poet_runtime::store::{MemoryStore, OutcomeRow, Store};
 use poet_runtime::{Class, Clock, Declaration, Ending, Error, Profile, Runtime, Wall, Withheld, warnings};
 use std::cell::Cell;
@@ -35,7 +35,7 @@ async fn outcomes(runtime: &Runtime, mut store: MemoryStore) -> Vec<OutcomeRow> 
 }
 
 fn shared<'a>(deadline: Duration) -> ServiceCall<'a> {
-    ServiceCall { coalesce: Some("crm get 7".to_owned()), deadline: Some(deadline), ..read("get") }
+    ServiceCall { coalesce: Some(CacheKey::of("crm get 7")), deadline: Some(deadline), ..read("get") }
 }
 
 fn profile(profile: Profile) -> &'static Profile {

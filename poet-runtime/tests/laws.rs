@@ -4,7 +4,7 @@ mod support;
 
 use poet_runtime::__private::{Call, caps, run, run_once, run_once_or, run_sync};
 use poet_runtime::config::{Config, ServiceConfig};
-use poet_runtime::service::{Answer, Failure, ServiceCall};
+use poet_runtime::service::{Answer, CacheKey, Failure, ServiceCall};
 use poet_runtime::{Class, Clock, Declaration, Disposition, Error, Profile, Runtime, Wall, warnings};
 use std::cell::Cell;
 use std::future::pending;
@@ -191,7 +191,7 @@ async fn a_thousand_identical_reads_make_one_call() {
         .map(|_| {
             let (runtime, started) = (runtime.clone(), started.clone());
             local.spawn_local(async move {
-                let shared = ServiceCall { coalesce: Some("crm get 7".to_owned()), ..read("get") };
+                let shared = ServiceCall { coalesce: Some(CacheKey::of("crm get 7")), ..read("get") };
                 let attempt = |_| {
                     started.set(started.get() + 1);
                     async {
@@ -219,7 +219,7 @@ async fn a_thousand_identical_reads_make_one_call() {
 #[tokio::test(start_paused = true)]
 async fn when_a_leader_is_dropped_somebody_else_leads() {
     let runtime = runtime();
-    let shared = ServiceCall { coalesce: Some("crm get 7".to_owned()), ..read("get") };
+    let shared = ServiceCall { coalesce: Some(CacheKey::of("crm get 7")), ..read("get") };
     let leader = runtime.call(&shared, |_| pending::<Result<u32, Failure>>());
     let follower = runtime.call(&shared, |_| async { Ok(7) });
     let mut leader = Box::pin(leader);

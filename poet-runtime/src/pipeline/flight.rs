@@ -4,13 +4,17 @@ use super::perceive::{Written, perceive};
 use crate::clock;
 use crate::context::{self, Context};
 use crate::error::{Error, Kind};
-use crate::outcome::{Attempt, Class, Ending, Finished, Record, Withheld};
+use crate::outcome::{Attempt, Class, Ending, Finished, Record, Shown, Withheld};
 use crate::policy::breaker::{Admission, Probe, Sign};
 use crate::policy::{Action, CallPolicy, Event, Shared};
 use crate::runtime::Inner;
 use crate::site::Declaration;
+use crate::store::TargetKey;
 use crate::target::Target;
 use std::time::{Duration, Instant};
+
+/// What a fallback that is asked at the deadline has left for what it has at hand.
+pub(super) const MOMENT: Duration = Duration::from_millis(25);
 
 /// A call from its admission to its record. Dropped without an ending, it is noted as cancelled.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub(super) struct Flight<'a> {
     under_way: bool,
     now: Instant,
     finished: bool,
+    /// What the call shows beside how it went.
+    pub(super) shown: Option<Shown>,
     /// What is handed to the calls inside this one.
     pub(super) context: Option<Context>,
 }
@@ -61,6 +67,7 @@ impl<'a> Flight<'a> {
             ended: None,
             under_way: false,
             finished: false,
+            shown: None,
             // A service call has no calls inside it.
             context: written.function.then(|| perceived.context()),
             policy,
@@ -87,6 +94,24 @@ impl<'a> Flight<'a> {
     /// Retries taken from the budget of the execution.
     pub(super) fn retries(&self) -> u8 {
         self.policy.retries()
+    }
+
+    pub(super) fn key(&self) -> &'a TargetKey {
+        &self.target.key
+    }
+
+    pub(super) fn began(&self) -> Instant {
+        self.policy.limits.began
+    }
+
+    /// The moment it was last looked at.
+    pub(super) fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Looks at the clock, after waiting for something else than an attempt.
+    pub(super) fn look_up(&mut self) {
+        self.now = self.runtime.clock.now();
     }
 
     pub(super) fn elapsed(&self) -> Duration {
@@ -116,7 +141,6 @@ impl<'a> Flight<'a> {
 
     /// When a fallback has to be done. One that is asked at the deadline has a moment left for what it has at hand.
     pub(super) fn fallback_until(&self) -> Option<Instant> {
-        const MOMENT: Duration = Duration::from_millis(25);
         self.bounded.then(|| self.policy.limits.deadline.max(self.now + MOMENT))
     }
 
@@ -189,8 +213,16 @@ impl<'a> Flight<'a> {
 
     /// Writes down a call that waited for something else than an attempt since it was last looked at.
     pub(super) fn finish_after_waiting(&mut self, ending: Ending) {
-        self.now = self.runtime.clock.now();
+        self.look_up();
         self.finish(ending);
+    }
+
+    /// Writes down the last attempt and no end: that is written down elsewhere.
+    pub(super) fn leave(mut self) {
+        if let Some(attempt) = self.ended.take() {
+            self.record(Some(attempt), None);
+        }
+        self.finished = true;
     }
 
     /// Writes nothing down: the call goes on as another flight.
@@ -214,6 +246,7 @@ impl<'a> Flight<'a> {
             retries: limits.max_retries.iter().copied().max().unwrap_or(0),
             revision: self.revision,
             withheld: self.withheld,
+            shown: self.shown,
         };
         let attempt = self.ended.take();
         self.record(attempt, Some(call));
@@ -236,7 +269,7 @@ impl Drop for Flight<'_> {
         if self.finished {
             return;
         }
-        self.now = self.runtime.clock.now();
+        self.look_up();
         self.finish(Ending::Cancelled);
     }
 }

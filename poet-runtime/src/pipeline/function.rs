@@ -1,8 +1,10 @@
 //! The entry points of annotated functions: what an expansion of `#[poet]` calls.
 
+use super::coalesce::Leader;
 use super::driver::{End, drive, drive_blocking, fall_back};
 use super::flight::Flight;
 use super::perceive::Written;
+use super::reuse::{self, Begun, Followed, Reuse};
 use crate::__private::Call;
 use crate::context;
 use crate::error::Error;
@@ -11,9 +13,10 @@ use crate::runtime::Bound;
 use crate::site::Site;
 use std::future::{Future, Ready};
 use std::pin::Pin;
+use std::time::Instant;
 
 /// The answer of a function that has no fallback.
-type NoFallback<T> = fn() -> Ready<T>;
+pub(super) type NoFallback<T> = fn() -> Ready<T>;
 
 /// Runs a function that must not be started twice.
 pub fn run_once<T, F: Future<Output = T>>(
@@ -45,7 +48,7 @@ where
     M: FnMut(bool) -> F,
     F: Future<Output = T>,
 {
-    engage(site, call, Attempts { start: attempt, restartable: true }, None::<NoFallback<T>>)
+    engage(site, call, Attempts { start: attempt, restartable: true, began: None }, None::<NoFallback<T>>)
 }
 
 /// Runs a function that may be started again, with a fallback.
@@ -56,7 +59,7 @@ where
     B: FnOnce() -> G,
     G: Future<Output = T>,
 {
-    engage(site, call, Attempts { start: attempt, restartable: true }, Some(fallback))
+    engage(site, call, Attempts { start: attempt, restartable: true, began: None }, Some(fallback))
 }
 
 /// Runs a synchronous function that must not be started twice.
@@ -90,17 +93,20 @@ pub fn run_sync_or<T>(
 }
 
 /// How attempts of a body come about.
-struct Attempts<M> {
-    start: M,
-    restartable: bool,
+pub(super) struct Attempts<M> {
+    pub(super) start: M,
+    pub(super) restartable: bool,
+    /// When the call began, where that was before now.
+    pub(super) began: Option<Instant>,
 }
 
 /// The one attempt that a body pinned by the expansion is.
-fn pinned<'b, F>(body: Pin<&'b mut F>) -> Attempts<impl FnMut(bool) -> Pin<&'b mut F>> {
+pub(super) fn pinned<'b, F>(body: Pin<&'b mut F>) -> Attempts<impl FnMut(bool) -> Pin<&'b mut F>> {
     let mut body = Some(body);
     Attempts {
         start: move |_| body.take().expect("a body that cannot be started again is started once"),
         restartable: false,
+        began: None,
     }
 }
 
@@ -109,7 +115,7 @@ fn once<T>(body: impl FnOnce() -> T) -> impl FnMut(bool) -> T {
     move |_| (body.take().expect("a body that cannot be started again is started once"))()
 }
 
-fn written<T>(site: &Site, call: &Call<T>, restartable: bool) -> Written {
+pub(super) fn written<T>(site: &Site, call: &Call<T>, restartable: bool) -> Written {
     let declared = &site.declaration;
     Written {
         repeatable: declared.idempotent,
@@ -120,6 +126,7 @@ fn written<T>(site: &Site, call: &Call<T>, restartable: bool) -> Written {
         timeout: declared.timeout,
         deadline: declared.deadline,
         priority: call.priority.or(declared.priority),
+        deferrable: declared.deferrable,
     }
 }
 
@@ -127,7 +134,7 @@ fn written<T>(site: &Site, call: &Call<T>, restartable: bool) -> Written {
     clippy::manual_async_fn,
     reason = "what a block captures stays in place; arguments of an `async fn` are moved"
 )]
-fn engage<T, M, F, B, G>(
+pub(super) fn engage<T, M, F, B, G>(
     site: &'static Site,
     call: Call<T>,
     attempts: Attempts<M>,
@@ -141,18 +148,43 @@ where
 {
     async move {
         let bound = Bound::to(site);
-        let mut flight = take_off(&bound, site, &call, attempts.restartable);
+        let Attempts { mut start, restartable, mut began } = attempts;
+        let mut leader = None;
+        match reuse::begin::<T, F>(&bound, site, &call, restartable) {
+            Begun::Plain => {}
+            Begun::Answered(answer) => return answer,
+            Begun::Leads(role) => leader = Some(role),
+            Begun::Follows(following) => match following.await {
+                Followed::Answered(answer) => return answer,
+                Followed::Failed(flight, error) => {
+                    return Box::pin(without_an_answer::<T, F, B, G>(*flight, &call, &bound, site, error, fallback))
+                        .await;
+                }
+                Followed::Leads(role, then) => (leader, began) = (role, Some(then)),
+            },
+        }
+        // Made where it is used: what lies in the future is written in bytes and read in words, which costs 15 ns.
+        let mut flight = take_off(&bound, site, &call, Written { began, ..written(site, &call, restartable) });
         let mut judge = Judge::new(&call, &bound);
-        let Attempts { mut start, .. } = attempts;
         let end = drive(&mut flight, |last, _| start(last), |answer| judge.class(answer)).await;
         // The ordinary case first, and by itself: every other one moves the answer about.
         if let End::Answer { value, class: Class::Success, .. } = end {
+            if call.kept.is_some() {
+                keep::<T, F>(&bound, site, &call, &value, &mut flight, leader);
+            }
             tell(&mut flight);
             flight.finish(Ending::Done);
             return value;
         }
+        if let Some(leader) = leader {
+            reuse::tell(*leader, failure(&end).map(Err));
+        }
+        let class = class(&end);
         let (answer, ending) = judge.settle(end, &flight);
         let unanswered = !matches!(answer, Answer::Good(_));
+        if let Some(old) = Reuse::of::<F>(&bound, site, &call).and_then(|reuse| reuse.on_error(class, flight.now())) {
+            return stand_in(flight, old);
+        }
         if let Some(fallback) = fallback.filter(|_| unanswered)
             && let Some(answer) = fall_back(&mut flight, fallback).await
         {
@@ -163,18 +195,123 @@ where
     }
 }
 
-fn engage_sync<T>(
+/// Keeps a good answer, and tells those who wait for it.
+#[cold]
+fn keep<T, F>(
+    bound: &Bound,
+    site: &'static Site,
+    call: &Call<T>,
+    value: &T,
+    flight: &mut Flight<'_>,
+    leader: Option<Box<Leader<'_>>>,
+) {
+    let Some(reuse) = Reuse::of::<F>(bound, site, call) else { return };
+    let value = reuse.keep(value, flight);
+    if let Some(leader) = leader {
+        reuse::tell(*leader, value.map(Ok));
+    }
+}
+
+/// What a call that failed was. One that was refused because the service rests, or for lack of time, was not answered;
+/// any other refusal is an answer of its own.
+fn class<T>(end: &End<T>) -> Class {
+    match end {
+        End::Answer { class, .. } => *class,
+        End::Refused(error) => unanswered(error),
+    }
+}
+
+/// [`class`] of what the caller would be told.
+pub(super) fn unanswered(error: &Error) -> Class {
+    match error.class() {
+        Class::Permanent
+            if error.is_denied() || error.is_configuration() || error.is_pending() || error.is_service() =>
+        {
+            Class::Permanent
+        }
+        Class::Permanent => Class::Transient,
+        class => class,
+    }
+}
+
+/// What those who joined a call that failed are told of it.
+fn failure<T>(end: &End<T>) -> Option<Class> {
+    match end {
+        End::Answer { class, .. } => Some(*class),
+        End::Refused(error) if error.is_deadline() || (error.is_throttled() && error.attempts() == 0) => None,
+        End::Refused(error) => Some(error.class()),
+    }
+}
+
+/// Ends a call whose body failed with an answer that was kept before.
+fn stand_in<T>(mut flight: Flight<'_>, old: T) -> T {
+    let key = flight.key();
+    if let Some(context) = &mut flight.context {
+        context.warnings.push(format!("{}_{}_stale", key.service, key.operation));
+    }
+    tell(&mut flight);
+    flight.finish_after_waiting(Ending::Fallback);
+    old
+}
+
+/// Ends a call that joined one that failed.
+async fn without_an_answer<T, F, B, G>(
+    mut flight: Flight<'_>,
+    call: &Call<T>,
+    bound: &Bound,
+    site: &'static Site,
+    error: Error,
+    fallback: Option<B>,
+) -> T
+where
+    B: FnOnce() -> G,
+    G: Future<Output = T>,
+{
+    if let Some(old) =
+        Reuse::of::<F>(bound, site, call).and_then(|reuse| reuse.on_error(unanswered(&error), flight.now()))
+    {
+        return stand_in(flight, old);
+    }
+    let mut judge = Judge::new(call, bound);
+    if let Some(fallback) = fallback
+        && let Some(answer) = fall_back(&mut flight, fallback).await
+    {
+        land(flight, &mut judge, &answer);
+        return answer;
+    }
+    let error = flight.place(error);
+    let ending = if error.is_deadline() { Ending::Deadline } else { Ending::Coalesced };
+    conclude(flight, &judge, Answer::Refused(error), ending)
+}
+
+fn engage_sync<T, M: FnMut(bool) -> T>(
     site: &'static Site,
     call: &Call<T>,
     restartable: bool,
-    attempt: impl FnMut(bool) -> T,
+    attempt: M,
     fallback: Option<impl FnOnce() -> T>,
 ) -> T {
     let bound = Bound::to(site);
-    let mut flight = take_off(&bound, site, call, restartable);
+    let reuse = Reuse::of::<M>(&bound, site, call);
+    if let Some(answer) = reuse.as_ref().and_then(Reuse::hit) {
+        return answer;
+    }
+    let mut flight = take_off(&bound, site, call, written(site, call, restartable));
     let mut judge = Judge::new(call, &bound);
     let end = drive_blocking(&mut flight, attempt, |answer| judge.class(answer));
+    let class = class(&end);
     let (answer, ending) = judge.settle(end, &flight);
+    match (&answer, &reuse) {
+        (Answer::Good(value), Some(reuse)) => {
+            reuse.keep(value, &mut flight);
+        }
+        (Answer::Failed(_) | Answer::Refused(_), Some(reuse)) => {
+            if let Some(old) = reuse.on_error(class, flight.now()) {
+                return stand_in(flight, old);
+            }
+        }
+        (_, None) => {}
+    }
     let unanswered = !matches!(answer, Answer::Good(_));
     if let Some(fallback) = fallback.filter(|_| unanswered) {
         let answer = context::enter(&mut flight.context, fallback);
@@ -184,14 +321,13 @@ fn engage_sync<T>(
     conclude(flight, &judge, answer, ending)
 }
 
-fn take_off<'a, T>(bound: &'a Bound, site: &'static Site, call: &Call<T>, restartable: bool) -> Flight<'a> {
+pub(super) fn take_off<'a, T>(bound: &'a Bound, site: &'static Site, call: &Call<T>, written: Written) -> Flight<'a> {
     let bounded = call.caps.reject.is_some();
-    let declared = Some(&site.declaration);
-    Flight::take_off(&bound.runtime, &bound.target, declared, written(site, call, restartable), bounded)
+    Flight::take_off(&bound.runtime, &bound.target, Some(&site.declaration), written, bounded)
 }
 
 /// Ends a call that no fallback answered.
-fn conclude<T>(mut flight: Flight<'_>, judge: &Judge<'_, T>, answer: Answer<T>, ending: Ending) -> T {
+pub(super) fn conclude<T>(mut flight: Flight<'_>, judge: &Judge<'_, T>, answer: Answer<T>, ending: Ending) -> T {
     tell(&mut flight);
     flight.finish(ending);
     match answer {
@@ -218,14 +354,14 @@ fn tell(flight: &mut Flight<'_>) {
 }
 
 /// What the caller gets.
-enum Answer<T> {
+pub(super) enum Answer<T> {
     Good(T),
     Failed(T),
     Refused(Error),
 }
 
 /// Enforce: classifies and validates answers, and settles what the caller gets.
-struct Judge<'a, T> {
+pub(super) struct Judge<'a, T> {
     call: &'a Call<T>,
     bound: &'a Bound,
     /// What is wrong with the last answer.
@@ -233,11 +369,11 @@ struct Judge<'a, T> {
 }
 
 impl<'a, T> Judge<'a, T> {
-    fn new(call: &'a Call<T>, bound: &'a Bound) -> Self {
+    pub(super) fn new(call: &'a Call<T>, bound: &'a Bound) -> Self {
         Self { call, bound, complaint: None }
     }
 
-    fn class(&mut self, answer: &T) -> Class {
+    pub(super) fn class(&mut self, answer: &T) -> Class {
         let class = self.call.class(answer, self.bound.target.profile);
         if class != Class::Success {
             return class;
@@ -251,7 +387,7 @@ impl<'a, T> Judge<'a, T> {
         }
     }
 
-    fn settle(&mut self, end: End<T>, flight: &Flight<'_>) -> (Answer<T>, Ending) {
+    pub(super) fn settle(&mut self, end: End<T>, flight: &Flight<'_>) -> (Answer<T>, Ending) {
         match end {
             End::Answer { value, class: Class::Success, .. } => (Answer::Good(value), Ending::Done),
             End::Answer { value, class, withheld } => {

@@ -23,6 +23,8 @@ pub(super) struct Written {
     pub(super) timeout: Option<Duration>,
     pub(super) deadline: Option<Duration>,
     pub(super) priority: Option<Priority>,
+    /// Whether the calls inside may be put off.
+    pub(super) deferrable: bool,
 }
 
 /// What holds for the call.
@@ -33,6 +35,7 @@ pub(super) struct Perceived {
     pub(super) revision: u64,
     pub(super) priority: Priority,
     pub(super) learning: Learning,
+    deferrable: bool,
     /// The deadline of the calls inside this one, and the retries they may make.
     inside: (Instant, u8),
 }
@@ -44,6 +47,7 @@ impl Perceived {
             deadline: self.inside.0,
             priority: self.priority,
             learning: self.learning,
+            deferrable: self.deferrable,
             retries_left: self.inside.1,
             retries_made: 0,
             failed_inside: false,
@@ -56,10 +60,11 @@ impl Perceived {
 pub(super) fn perceive(runtime: &Inner, target: &Target, written: Written, bounded: bool) -> Perceived {
     let now = runtime.clock.now();
     let began = written.began.unwrap_or(now);
-    let (outer_deadline, priority, outer_learning, retries_left) = context::surrounding(|outer| match outer {
-        Some(outer) => (Some(outer.deadline), outer.priority, outer.learning, outer.retries_left),
-        None => (None, Priority::Normal, Learning::On, u8::MAX),
-    });
+    let (outer_deadline, priority, outer_learning, deferrable, retries_left) =
+        context::surrounding(|outer| match outer {
+            Some(outer) => (Some(outer.deadline), outer.priority, outer.learning, outer.deferrable, outer.retries_left),
+            None => (None, Priority::Normal, Learning::On, false, u8::MAX),
+        });
     let learning = stricter(outer_learning, target.learning);
     let values = if learning == Learning::On { target.values() } else { target.unlearned.clone() };
 
@@ -102,8 +107,15 @@ pub(super) fn perceive(runtime: &Inner, target: &Target, written: Written, bound
         revision: values.revision,
         priority: written.priority.unwrap_or(priority),
         learning,
+        deferrable: deferrable || written.deferrable,
         inside,
     }
+}
+
+/// What may be made of what was learned, for a call that is made here.
+pub(super) fn learning(target: &Target) -> Learning {
+    let outer = context::surrounding(|outer| outer.map_or(Learning::On, |outer| outer.learning));
+    stricter(outer, target.learning)
 }
 
 /// Of two learning modes the one that changes less.

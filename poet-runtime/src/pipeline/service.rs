@@ -9,7 +9,7 @@ use super::flight::Flight;
 use super::perceive::{Written, deadline};
 use crate::context;
 use crate::error::{Error, Kind};
-use crate::outcome::{Class, Ending, Withheld};
+use crate::outcome::{Class, Ending, Shown, Withheld};
 use crate::profile::Profile;
 use crate::reply::{Disposition, ExecutionId};
 use crate::runtime::Runtime;
@@ -19,6 +19,9 @@ use std::error::Error as StdError;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+pub use super::request::{CacheWish, Caller, FallbackCall, Fetched, FindCaller, Request};
+pub use crate::key::CacheKey;
 
 /// One call of a service, as its client describes it.
 #[derive(Clone, Debug)]
@@ -40,7 +43,9 @@ pub struct ServiceCall<'a> {
     /// Extra tries.
     pub retries: Option<u8>,
     /// What identifies the call among identical reads that may share one; `None` for anything but a read.
-    pub coalesce: Option<String>,
+    pub coalesce: Option<CacheKey>,
+    /// What the call shows beside how it went.
+    pub shown: Option<Shown>,
 }
 
 impl<'a> ServiceCall<'a> {
@@ -57,6 +62,7 @@ impl<'a> ServiceCall<'a> {
             timeout: None,
             retries: None,
             coalesce: None,
+            shown: None,
         }
     }
 }
@@ -101,6 +107,25 @@ pub struct Answer<V> {
     pub execution: ExecutionId,
 }
 
+/// What becomes of an answer beside being returned.
+pub(super) trait Keep<V> {
+    /// An answer that came about since the caller looked for one, and before it was its turn to make the call.
+    fn found(&self) -> Option<Answer<V>>;
+    /// Takes note of an answer, and says what it shows.
+    fn keep(&self, answer: &V) -> Option<Shown>;
+}
+
+/// Nothing.
+impl<V> Keep<V> for () {
+    fn found(&self) -> Option<Answer<V>> {
+        None
+    }
+
+    fn keep(&self, _: &V) -> Option<Shown> {
+        None
+    }
+}
+
 impl Runtime {
     /// Calls a service through every stage. `attempt` starts one attempt; it is called again only where that is safe.
     ///
@@ -117,23 +142,37 @@ impl Runtime {
         F: Future<Output = Result<V, Failure>>,
     {
         let target = self.0.registry.service_target(&self.0, call.service, call.operation, call.profile);
-        let result = match &call.coalesce {
-            Some(key) if call.repeatable => self.join(&target, call, key, &mut attempt).await,
-            _ => self.fly(&target, call, writing(call), &mut attempt).await,
-        };
-        if result.is_err() {
-            context::tell_surrounding(0, true, Vec::new());
-        }
+        let (result, landing) = self.call_and_land(&target, call, &(), &mut attempt).await;
+        landing.failed();
         result
     }
 
-    async fn join<V, F>(
-        &self,
-        target: &Target,
+    /// [`call`](Self::call), where a failure may still be answered by somebody else.
+    pub(super) async fn call_and_land<'a, V, F>(
+        &'a self,
+        target: &'a Target,
         call: &ServiceCall<'_>,
-        key: &str,
+        keep: &impl Keep<V>,
         attempt: &mut impl FnMut(AttemptContext) -> F,
-    ) -> Result<Answer<V>, Error>
+    ) -> (Result<Answer<V>, Error>, Landing<'a>)
+    where
+        V: Clone + Send + Sync + 'static,
+        F: Future<Output = Result<V, Failure>>,
+    {
+        match call.coalesce {
+            Some(key) if call.repeatable => self.join(target, call, key, keep, attempt).await,
+            _ => self.fly(target, call, writing(call), keep, attempt).await,
+        }
+    }
+
+    async fn join<'a, V, F>(
+        &'a self,
+        target: &'a Target,
+        call: &ServiceCall<'_>,
+        key: CacheKey,
+        keep: &impl Keep<V>,
+        attempt: &mut impl FnMut(AttemptContext) -> F,
+    ) -> (Result<Answer<V>, Error>, Landing<'a>)
     where
         V: Clone + Send + Sync + 'static,
         F: Future<Output = Result<V, Failure>>,
@@ -145,18 +184,22 @@ impl Runtime {
         loop {
             let receiver = match self.0.flights.join(key) {
                 Role::Leader(leader) => {
-                    let result = self.fly(target, call, written, attempt).await;
+                    if let Some(answer) = keep.found() {
+                        leader.answer(Arc::new(Ok::<_, (Kind, String)>(answer.value.clone())));
+                        return (Ok(answer), Landing::done());
+                    }
+                    let (result, landing) = self.fly(target, call, written, keep, attempt).await;
                     if let Some(shared) = shareable(&result) {
                         leader.answer(Arc::new(shared));
                     }
-                    return result;
+                    return (result, landing);
                 }
                 Role::Follower(receiver) => receiver,
             };
             let mut flight = Flight::take_off(&self.0, target, None, written, true);
             if tokio::runtime::Handle::try_current().is_err() {
-                flight.finish(Ending::Denied);
-                return Err(flight.place(Error::configuration("joining another call needs a tokio runtime")));
+                let error = flight.place(Error::configuration("joining another call needs a tokio runtime"));
+                return (Err(error), Landing::of(flight, Ending::Denied));
             }
             let waited = tokio::time::timeout_at(until.into(), follow(receiver)).await;
             // The leader ended without an answer; somebody else leads now, perhaps this call.
@@ -165,38 +208,47 @@ impl Runtime {
                 continue;
             }
             let Ok(Some(shared)) = waited else {
-                flight.finish_after_waiting(Ending::Deadline);
-                return Err(flight.place(Error::new(Kind::Deadline { limit: until - began })));
+                flight.look_up();
+                let error = flight.place(Error::new(Kind::Deadline { limit: until - began }));
+                return (Err(error), Landing::of(flight, Ending::Deadline));
             };
-            flight.finish_after_waiting(Ending::Coalesced);
-            return match shared.downcast_ref::<Result<V, (Kind, String)>>() {
-                Some(Ok(value)) => Ok(Answer {
-                    value: value.clone(),
-                    disposition: Disposition::Coalesced,
-                    attempts: 0,
-                    elapsed: flight.elapsed(),
-                    execution: self.0.execution_id(flight.execution()),
-                }),
+            flight.look_up();
+            let error = match shared.downcast_ref::<Result<V, (Kind, String)>>() {
+                Some(Ok(value)) => {
+                    flight.finish(Ending::Coalesced);
+                    let answer = Answer {
+                        value: value.clone(),
+                        disposition: Disposition::Coalesced,
+                        attempts: 0,
+                        elapsed: flight.elapsed(),
+                        execution: self.0.execution_id(flight.execution()),
+                    };
+                    return (Ok(answer), Landing::done());
+                }
                 Some(Err((kind, words))) => {
                     let source = format!("the identical call it had joined failed: {words}");
-                    Err(flight.place(Error::new(*kind).with_source(Some(source.into()))))
+                    Error::new(*kind).with_source(Some(source.into()))
                 }
-                None => Err(flight.place(Error::configuration("two kinds of answers share one coalescing key"))),
+                None => Error::configuration("two kinds of answers share one coalescing key"),
             };
+            let error = flight.place(error);
+            return (Err(error), Landing::of(flight, Ending::Coalesced));
         }
     }
 
-    async fn fly<V, F>(
-        &self,
-        target: &Target,
+    async fn fly<'a, V, F>(
+        &'a self,
+        target: &'a Target,
         call: &ServiceCall<'_>,
         written: Written,
+        keep: &impl Keep<V>,
         attempt: &mut impl FnMut(AttemptContext) -> F,
-    ) -> Result<Answer<V>, Error>
+    ) -> (Result<Answer<V>, Error>, Landing<'a>)
     where
         F: Future<Output = Result<V, Failure>>,
     {
         let mut flight = Flight::take_off(&self.0, target, None, written, true);
+        flight.shown = call.shown;
         let end = drive(
             &mut flight,
             |last, until| attempt(AttemptContext { until, last }),
@@ -205,30 +257,80 @@ impl Runtime {
         .await;
         let retries = flight.retries();
         let result = match end {
-            End::Answer { value: Ok(value), .. } => Ok(value),
+            End::Answer { value: Ok(value), .. } => {
+                flight.shown = keep.keep(&value).or(flight.shown);
+                Ok(value)
+            }
             End::Answer { value: Err(failure), class, withheld } => {
                 Err(flight.place(settle(failure, class, withheld, flight.timeout_kind())))
             }
             End::Refused(error) => Err(error),
         };
-        let ending = result.as_ref().err().map_or(Ending::Done, Error::ending);
-        flight.finish(ending);
         if retries > 0 {
             let outcome = if result.is_ok() { "recovered" } else { "retried" };
             let warning = format!("{}_{}_{outcome}", call.service, call.operation);
             context::tell_surrounding(0, false, vec![warning]);
         }
-        result.map(|value| Answer {
+        let value = match result {
+            Ok(value) => value,
+            Err(error) => {
+                let ending = error.ending();
+                return (Err(error), Landing::of(flight, ending));
+            }
+        };
+        flight.finish(Ending::Done);
+        let answer = Answer {
             value,
             disposition: Disposition::Done,
             attempts: u32::from(flight.attempts()),
             elapsed: flight.elapsed(),
             execution: self.0.execution_id(flight.execution()),
-        })
+        };
+        (Ok(answer), Landing::done())
     }
 }
 
-fn writing(call: &ServiceCall<'_>) -> Written {
+/// A call that failed and is not written down yet, because somebody else may answer it: it is one call, and counts
+/// once. Dropped, it was dropped by its caller.
+#[derive(Debug)]
+#[must_use = "a call that is not landed counts as dropped by its caller"]
+pub(super) struct Landing<'a>(Option<(Box<Flight<'a>>, Ending)>);
+
+impl<'a> Landing<'a> {
+    /// A call that is written down already.
+    pub(super) fn done() -> Self {
+        Self(None)
+    }
+
+    /// A call that failed, and how.
+    pub(super) fn of(flight: Flight<'a>, ending: Ending) -> Self {
+        Self(Some((Box::new(flight), ending)))
+    }
+
+    /// Nobody answers it.
+    pub(super) fn failed(self) {
+        if let Some((mut flight, ending)) = self.0 {
+            flight.finish(ending);
+            context::tell_surrounding(0, true, Vec::new());
+        }
+    }
+
+    /// A fallback answered it. Says what it took, and its execution.
+    pub(super) fn answered(self) -> Option<(Duration, u64)> {
+        let (mut flight, _) = self.0?;
+        flight.finish_after_waiting(Ending::Fallback);
+        Some((flight.elapsed(), flight.execution()))
+    }
+
+    /// It was put off, and written down as that; only its last attempt is still to be.
+    pub(super) fn put_off(self) {
+        if let Some((flight, _)) = self.0 {
+            flight.leave();
+        }
+    }
+}
+
+pub(super) fn writing(call: &ServiceCall<'_>) -> Written {
     Written {
         repeatable: call.repeatable,
         restartable: true,
@@ -238,6 +340,7 @@ fn writing(call: &ServiceCall<'_>) -> Written {
         timeout: call.timeout,
         deadline: call.deadline,
         priority: call.priority,
+        deferrable: false,
     }
 }
 

@@ -52,6 +52,18 @@ pub(crate) enum Sign {
     None,
 }
 
+/// How a circuit stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Closed,
+    /// Nobody passes for so long.
+    Open {
+        left: Duration,
+    },
+    /// The next calls find out whether the service is back.
+    HalfOpen,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Closed,
@@ -78,9 +90,26 @@ impl Breaker {
         self.state == State::Closed
     }
 
+    /// How it stands at a moment, without taking a probe.
+    pub(crate) fn standing(&self, now: Instant) -> Standing {
+        match self.state {
+            State::Closed => Standing::Closed,
+            State::Open { until } if now < until => Standing::Open { left: until - now },
+            State::Open { .. } | State::HalfOpen { .. } => Standing::HalfOpen,
+        }
+    }
+
     /// Whether a success would change nothing, so that it need not be told.
     pub(crate) fn is_calm(&self) -> bool {
         self.is_closed() && self.run == 0
+    }
+
+    /// How long it stays open; `None` where a call may find out how the service is.
+    pub(crate) fn rest(&self, now: Instant) -> Option<Duration> {
+        match self.state {
+            State::Open { until } if now < until => Some(until - now),
+            _ => None,
+        }
     }
 
     pub(crate) fn admit(&mut self, thresholds: Thresholds, now: Instant) -> Admission {

@@ -1,10 +1,12 @@
 //! Puts a runtime together from what its author says, what is configured, and defaults.
 
 use super::{Inner, Runtime};
+use crate::cache::Answers;
 use crate::clock::Clock;
 use crate::config::{Config, ServiceConfig};
+use crate::defer::{Deferral, DeferralQueue, Desk, MemoryQueue, Place};
 use crate::error::Error;
-use crate::pipeline::Flights;
+use crate::pipeline::{Fallbacks, Flights, Gatherers};
 use crate::profile::Profile;
 use crate::recorder::{Recorder, RecorderSettings};
 use crate::registry::Registry;
@@ -26,6 +28,7 @@ pub struct Builder {
     default_profile: Option<&'static Profile>,
     learning: Option<Learning>,
     keep: Keep,
+    queue: Option<Box<dyn DeferralQueue>>,
     clock: Clock,
     seed: Option<u64>,
 }
@@ -46,6 +49,7 @@ enum Keep {
     Configured,
     Database(PathBuf),
     Store(Box<dyn Store>),
+    Memory,
 }
 
 impl Builder {
@@ -77,7 +81,7 @@ impl Builder {
         self
     }
 
-    /// Keeps outcomes in this store.
+    /// Keeps outcomes in this store. Nothing is put off then, unless there is a [`queue`](Self::queue) for it too.
     #[must_use]
     pub fn store(mut self, store: impl Store + 'static) -> Self {
         self.keep = Keep::Store(Box::new(store));
@@ -86,8 +90,16 @@ impl Builder {
 
     /// Keeps outcomes in memory, for tests and for programs that want no file; what is learned ends with the process.
     #[must_use]
-    pub fn in_memory(self) -> Self {
-        self.store(MemoryStore::default())
+    pub fn in_memory(mut self) -> Self {
+        self.keep = Keep::Memory;
+        self
+    }
+
+    /// Keeps calls that were put off in this queue, and not in the database.
+    #[must_use]
+    pub fn queue(mut self, queue: impl DeferralQueue + 'static) -> Self {
+        self.queue = Some(Box::new(queue));
+        self
     }
 
     /// Takes time from this clock.
@@ -148,28 +160,42 @@ impl Builder {
         if let Some(learning) = self.learning {
             config.learning = learning;
         }
-        let store = match self.keep {
-            Keep::Store(store) => store,
-            Keep::Database(path) => open(&path),
-            Keep::Configured => open(&config.database()),
+        let database = match &self.keep {
+            Keep::Store(_) | Keep::Memory => None,
+            Keep::Database(path) => Some(path.clone()),
+            Keep::Configured => Some(config.database()),
         };
+        let (store, place): (Box<dyn Store>, _) = match (self.keep, &database) {
+            (Keep::Store(store), _) => (store, Place::Nowhere),
+            (_, Some(path)) => (open(path), Place::File(path.clone())),
+            (_, None) => (Box::new(MemoryStore::default()), Place::Queue(Box::new(MemoryQueue::new()))),
+        };
+        let desk = Desk::new(self.queue.map_or(place, Place::Queue), config.queue, self.clock.clone());
         let config = Arc::new(config);
         let default_profile = self.default_profile.unwrap_or(Profile::GENERAL);
+        let deferral = Deferral::new(desk, self.profiles.iter().copied().chain([default_profile]));
         let registry = Arc::new(Registry::new(config.clone(), self.profiles, default_profile));
         let settings = RecorderSettings { retention: config.store.retention, ..RecorderSettings::default() };
         let recorder = Recorder::start(store, self.clock.clone(), settings, registry.clone());
         let run = recorder.run();
+        let answers = Answers::new(&config.cache, recorder.epoch());
         Runtime(Arc::new(Inner {
             // Without a seed of the author's, processes must not wait in step.
             seed: self.seed.unwrap_or_else(|| uuid::Uuid::now_v7().as_u64_pair().1),
             clock: self.clock,
+            database,
             config,
             config_problem,
             registry,
             recorder,
             flights: Flights::default(),
+            gatherers: Gatherers::default(),
+            fallbacks: Fallbacks::default(),
+            answers,
+            deferral,
             run,
-            executions: AtomicU64::new(1),
+            // Even; those of fresh answers from the cache are odd.
+            executions: AtomicU64::new(2),
             extensions: std::sync::Mutex::default(),
         }))
     }
