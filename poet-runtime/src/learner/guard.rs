@@ -7,7 +7,7 @@
 
 use super::Subject;
 use crate::outcome::FailureKind;
-use crate::parameter::{Parameter, Unit};
+use crate::parameter::{Parameter, Step, Unit};
 use crate::site::Learning;
 use crate::store::{ParameterChange, ParameterKey, ParameterRow};
 
@@ -17,14 +17,7 @@ pub(crate) const MIN_SAMPLE: u64 = 30;
 /// The posterior probability, at least, that the new value beats the old.
 pub(crate) const MIN_CONFIDENCE: f64 = 0.95;
 
-/// The most a duration grows in one step.
-const MOST_UP: f64 = 1.5;
-
-/// The most a duration shrinks in one step. More than it grows, because the first learned value comes down from a
-/// default chosen for the slowest of services; ten seconds to fifty milliseconds are eight steps.
-const MOST_DOWN: f64 = 2.0;
-
-/// A move of a duration by less than this share of it is noise of the sketch, whose buckets are 10 % apart.
+/// A move by less than this share of the value is noise of the sketch, whose buckets are 10 % apart.
 const HYSTERESIS: f64 = 0.05;
 
 /// One step that an estimator proposes.
@@ -48,12 +41,16 @@ pub(crate) struct Proposal {
     pub(crate) evidence: serde_json::Value,
 }
 
-/// One step from `old` towards `target`, within bounds.
-pub(crate) fn step(unit: Unit, old: f64, target: f64, (low, high): (f64, f64)) -> f64 {
+/// One step of a parameter from `old` towards `target`, within bounds.
+pub(crate) fn step(parameter: &Parameter, old: f64, target: f64, (low, high): (f64, f64)) -> f64 {
     let target = target.clamp(low, high.max(low));
-    let stepped = match unit {
-        Unit::Count => target.clamp(old - 1.0, old + 1.0),
-        Unit::Seconds => target.clamp(old / MOST_DOWN, old * MOST_UP),
+    let stepped = match parameter.step {
+        Step::By(most) => target.clamp(old - most, old + most),
+        Step::Times { down, least, .. } if target < old => {
+            let stepped = target.max(old / down);
+            if stepped < least { low } else { stepped }
+        }
+        Step::Times { up, least, .. } => target.min(old.max(least / up) * up),
     };
     // A bound is kept at once, however far the old value was past it.
     stepped.clamp(low, high.max(low))
@@ -81,9 +78,9 @@ pub(crate) fn admit(subject: &Subject<'_>, proposal: Proposal) -> Option<Paramet
         Unit::Seconds => (new * 1e6).round() / 1e6,
     }
     .clamp(low, high);
-    let too_small = match parameter.unit {
-        Unit::Count => new == old,
-        Unit::Seconds => (new - old).abs() < HYSTERESIS * old,
+    let too_small = match parameter.step {
+        Step::By(_) => new == old,
+        Step::Times { .. } => new == old || (new - old).abs() < HYSTERESIS * old,
     };
     if too_small {
         return None;
@@ -173,15 +170,15 @@ mod tests {
 
     #[test]
     fn a_duration_moves_by_half_up_and_by_half_down_and_a_count_by_one() {
-        assert_eq!(step(Unit::Seconds, 10.0, 100.0, (0.005, 300.0)), 15.0);
-        assert_eq!(step(Unit::Seconds, 10.0, 0.1, (0.005, 300.0)), 5.0);
-        assert_eq!(step(Unit::Seconds, 10.0, 9.0, (0.005, 300.0)), 9.0);
-        assert_eq!(step(MAX_RETRIES.unit, 3.0, 0.0, (0.0, 3.0)), 2.0);
-        assert_eq!(step(MAX_RETRIES.unit, 1.0, 3.0, (0.0, 3.0)), 2.0);
+        assert_eq!(step(&ATTEMPT_TIMEOUT, 10.0, 100.0, (0.005, 300.0)), 15.0);
+        assert_eq!(step(&ATTEMPT_TIMEOUT, 10.0, 0.1, (0.005, 300.0)), 5.0);
+        assert_eq!(step(&ATTEMPT_TIMEOUT, 10.0, 9.0, (0.005, 300.0)), 9.0);
+        assert_eq!(step(&MAX_RETRIES, 3.0, 0.0, (0.0, 3.0)), 2.0);
+        assert_eq!(step(&MAX_RETRIES, 1.0, 3.0, (0.0, 3.0)), 2.0);
     }
 
     #[test]
     fn a_bound_is_kept_at_once() {
-        assert_eq!(step(Unit::Seconds, 100.0, 100.0, (0.005, 5.0)), 5.0);
+        assert_eq!(step(&ATTEMPT_TIMEOUT, 100.0, 100.0, (0.005, 5.0)), 5.0);
     }
 }

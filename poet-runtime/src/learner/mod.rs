@@ -4,18 +4,21 @@
 //! proposes the same moves, in whatever order and however many processes added to it. Nothing here publishes; whoever
 //! holds the store does, and a move that another process made first is superseded there.
 
+mod batch;
+mod draws;
 mod guard;
-mod posterior;
+pub(crate) mod posterior;
 mod regime;
 mod retries;
 #[cfg(test)]
 pub(crate) mod tests;
 mod timeout;
+mod ttl;
 
 use crate::clock::Wall;
 use crate::evidence::History;
 use crate::outcome::FailureKind;
-use crate::parameter::{ATTEMPT_TIMEOUT, MAX_RETRIES, Parameter, Values};
+use crate::parameter::{ATTEMPT_TIMEOUT, BATCH_WINDOW, CACHE_TTL, MAX_RETRIES, Parameter, Values};
 use crate::profile::Profile;
 use crate::site::Learning;
 use crate::store::{ParameterChange, ParameterRow, TargetKey};
@@ -27,6 +30,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) target: &'a TargetKey,
     /// What was seen.
     pub(crate) history: &'a History,
+    /// What was seen of the operation that does for many items what this one does for one.
+    pub(crate) bulk: Option<&'a History>,
     /// Its defaults, ceilings and utility.
     pub(crate) profile: &'a Profile,
     /// The values in force now.
@@ -63,9 +68,14 @@ impl Subject<'_> {
 
 type Estimator = fn(&Subject<'_>) -> Vec<Proposal>;
 
-/// What is learned, and how. Adding a parameter is a file and a line here.
-static ESTIMATORS: &[(&Parameter, Estimator)] =
-    &[(&MAX_RETRIES, retries::propose), (&ATTEMPT_TIMEOUT, timeout::propose)];
+/// What is learned, and how: the parameter, or the first of those that are learned together. Adding one is a file and a
+/// line here.
+static ESTIMATORS: &[(&Parameter, Estimator)] = &[
+    (&MAX_RETRIES, retries::propose),
+    (&ATTEMPT_TIMEOUT, timeout::propose),
+    (&CACHE_TTL, ttl::propose),
+    (&BATCH_WINDOW, batch::propose),
+];
 
 /// The moves that the evidence supports, each one step; none where it supports none.
 ///

@@ -60,7 +60,7 @@ fn propose_after(subject: &Subject<'_>, kind: FailureKind) -> Option<Proposal> {
         return None;
     }
     let best = best_count(&retries, usize::from(ceiling), subject.profile.utility.value);
-    let new = step(MAX_RETRIES.unit, old, best as f64, (0.0, f64::from(ceiling)));
+    let new = step(&MAX_RETRIES, old, best as f64, (0.0, f64::from(ceiling)));
     // The two counts differ by one retry, the last of the larger count: whatever it is likely to earn is the
     // difference between them.
     let marginal = old.max(new) as usize;

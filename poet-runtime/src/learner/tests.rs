@@ -3,9 +3,9 @@
 
 use super::{Subject, learn};
 use crate::clock::Wall;
-use crate::evidence::{History, Key};
+use crate::evidence::{BatchSum, History, Key};
 use crate::outcome::{Attempt, Class, Ending, FailureKind, Finished, Record, TargetId};
-use crate::parameter::{ATTEMPT_TIMEOUT, MAX_RETRIES, Values};
+use crate::parameter::{self, ATTEMPT_TIMEOUT, MAX_RETRIES, Values};
 use crate::profile::Profile;
 use crate::site::Learning;
 use crate::store::{ParameterChange, ParameterRow, TargetKey};
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct World {
     target: TargetKey,
     pub(crate) history: History,
+    pub(crate) bulk: Option<History>,
     pub(crate) profile: Profile,
     pub(crate) values: Values,
     pub(crate) learned: Vec<ParameterRow>,
@@ -30,6 +31,7 @@ impl Default for World {
         Self {
             target: TargetKey { service: "crm".to_owned(), operation: "update_contact".to_owned() },
             history: History::default(),
+            bulk: None,
             profile: *Profile::GENERAL,
             values: Values::of(Profile::GENERAL),
             learned: Vec::new(),
@@ -46,6 +48,7 @@ impl World {
         f(&Subject {
             target: &self.target,
             history: &self.history,
+            bulk: self.bulk.as_ref(),
             profile: &self.profile,
             values: &self.values,
             learned: &self.learned,
@@ -60,7 +63,7 @@ impl World {
     }
 
     /// Learns and applies what was learned.
-    fn update(&mut self) -> Vec<ParameterChange> {
+    pub(crate) fn update(&mut self) -> Vec<ParameterChange> {
         let changes = self.learn();
         for change in &changes {
             let row = &change.new;
@@ -74,7 +77,7 @@ impl World {
     }
 
     /// Learns until nothing moves any more. Returns the last change of each parameter.
-    fn settle(&mut self) -> Vec<ParameterChange> {
+    pub(crate) fn settle(&mut self) -> Vec<ParameterChange> {
         let mut all = Vec::new();
         for _ in 0..100 {
             let changes = self.update();
@@ -86,7 +89,7 @@ impl World {
         panic!("still moving after a hundred updates of the same evidence: {:?}", all.last());
     }
 
-    fn random(&mut self) -> f64 {
+    pub(crate) fn random(&mut self) -> f64 {
         // Knuth's MMIX; the upper bits are good enough for a coin.
         self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.seed >> 11) as f64 / (1u64 << 53) as f64
@@ -106,6 +109,7 @@ impl World {
             retries: 0,
             revision: 0,
             withheld: None,
+            shown: None,
         });
         let record = Record { target: TargetId(0), function: None, execution: 1, ended: Instant::now(), attempt, call };
         self.history.observe(self.hour, &record);
@@ -637,6 +641,10 @@ fn key() -> impl Strategy<Value = Key> {
         (1..=4u8, kind()).prop_map(|(n, kind)| Key::Retried(n, kind)),
         (1..=4u8, kind()).prop_map(|(n, kind)| Key::Recovered(n, kind)),
         Just(Key::Call(Ending::OutcomeUnknown)),
+        any::<u8>().prop_map(Key::Unchanged),
+        any::<u8>().prop_map(Key::Changed),
+        (0..BatchSum::ALL.len()).prop_map(|index| Key::Batch(BatchSum::ALL[index])),
+        Just(Key::Call(Ending::Batched)),
     ]
 }
 
@@ -657,6 +665,7 @@ proptest! {
         for (hour, key, count) in cells {
             world.history.add(world.hour + hour, key, count);
         }
+        world.bulk = Some(world.history.clone());
         for _ in 0..5 {
             for change in world.update() {
                 let row = change.new;
@@ -666,6 +675,10 @@ proptest! {
                 if row.key.name == ATTEMPT_TIMEOUT.name {
                     prop_assert!((0.005..=300.0_f64.min(deadline as f64)).contains(&row.value), "{}", row.value);
                     prop_assert!(row.value <= old * 1.5 + 1e-6);
+                } else if row.key.name != MAX_RETRIES.name {
+                    let parameter = parameter::find(&row.key.name).unwrap();
+                    prop_assert!((parameter.min..=parameter.max).contains(&row.value), "{}", row.value);
+                    prop_assert!(row.value <= (old * 2.0).max(1.0) + 1e-6, "{old} {}", row.value);
                 } else {
                     prop_assert!((0.0..=f64::from(ceiling)).contains(&row.value), "{}", row.value);
                     prop_assert!(row.value.fract() == 0.0);

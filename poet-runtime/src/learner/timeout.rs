@@ -133,7 +133,7 @@ impl Latencies {
         let given_up = self.recent.censored() / recent.max(1.0);
         if given_up > SUSPECT_SHARE && recent >= super::guard::MIN_SAMPLE as f64 {
             let most = target.map_or(f64::INFINITY, |target| (MOST_DRIFT * target).max(self.old));
-            let raised = step(ATTEMPT_TIMEOUT.unit, self.old, most, (ATTEMPT_TIMEOUT.min, high));
+            let raised = step(&ATTEMPT_TIMEOUT, self.old, most, (ATTEMPT_TIMEOUT.min, high));
             let pays = self.raising_pays(&self.recent, raised);
             if raised > self.old && pays >= super::guard::MIN_CONFIDENCE {
                 let reason = format!(
@@ -147,7 +147,7 @@ impl Latencies {
             let default = (ATTEMPT_TIMEOUT.default)(profile);
             if self.old < default {
                 // Nothing is answered: the learned limit is as suspect as the service.
-                let raised = step(ATTEMPT_TIMEOUT.unit, self.old, default, (ATTEMPT_TIMEOUT.min, high));
+                let raised = step(&ATTEMPT_TIMEOUT, self.old, default, (ATTEMPT_TIMEOUT.min, high));
                 let answered = Posterior::new(1.0 + self.recent.answered(), 1.0 + self.recent.censored());
                 let confidence = answered.below(SUSPECT_SHARE);
                 if confidence >= super::guard::MIN_CONFIDENCE {
@@ -164,7 +164,7 @@ impl Latencies {
         }
         let target = target?;
         let low = self.floor().unwrap_or(ATTEMPT_TIMEOUT.min).max(ATTEMPT_TIMEOUT.min).min(high);
-        let new = step(ATTEMPT_TIMEOUT.unit, self.in_effect(), target, (ATTEMPT_TIMEOUT.min, high));
+        let new = step(&ATTEMPT_TIMEOUT, self.in_effect(), target, (ATTEMPT_TIMEOUT.min, high));
         let answers = self.answered;
         let tail = self.all.quantile(FLOOR_QUANTILE).map(seconds).unwrap_or_default();
         let (confidence, reason) = if new < self.old {
