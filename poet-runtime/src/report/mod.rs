@@ -11,7 +11,8 @@ pub mod text;
 mod tests;
 
 use crate::clock::Wall;
-use crate::evidence::{AttemptClass, History, Key, Sketch};
+use crate::evidence::{AttemptClass, History, Key, Sketch, Vitals};
+use crate::health::Condition;
 use crate::outcome::{Ending, FailureKind};
 use crate::parameter::{self, ATTEMPT_TIMEOUT, MAX_RETRIES, Parameter};
 use crate::profile::Profile;
@@ -84,9 +85,16 @@ pub struct Target {
     pub attempts: Vec<(&'static str, u64)>,
     /// Attempts for each call that reached the service.
     pub attempts_per_call: Option<f64>,
-    /// The share of calls that the service answered successfully, of those that were not dropped by their caller or
-    /// joined to another. Neither a refusal nor a fallback is a success.
+    /// The share of calls that were answered successfully by the service, by its kept answers or as part of a batch, of
+    /// those that were not dropped by their caller, joined to another or put off. Neither a refusal nor a fallback is a
+    /// success.
     pub success_rate: Option<f64>,
+    /// The share of calls that the cache answered, of the same; `None` where it answered none.
+    pub cache_hit_rate: Option<f64>,
+    /// How it did over the last hour and day. The circuit is known to the running process only, and not in it.
+    pub vitals: Vitals,
+    /// What that says, against the target for success of the built-in profile.
+    pub condition: Condition,
     /// How long attempts took that were answered.
     pub latency: Option<Times>,
     /// Attempts given up on after the limit.
@@ -202,7 +210,7 @@ impl Report {
         let executions = newest.into_iter().map(|outcome| Execution::of(outcome, &changes)).collect();
         let targets = targets
             .into_iter()
-            .map(|(key, history, outcomes)| Target::of(key, &history, &outcomes, &parameters, &changes))
+            .map(|(key, history, outcomes)| Target::of(key, &history, &outcomes, (&parameters, &changes), now))
             .collect();
         changes.sort_by_key(|change| std::cmp::Reverse(change.new.revision));
         Self { store, taken: now, targets, changes, executions, folded }
@@ -220,16 +228,18 @@ impl Target {
         key: TargetKey,
         history: &History,
         outcomes: &[OutcomeRow],
-        parameters: &[ParameterRow],
-        changes: &[ParameterChange],
+        (parameters, changes): (&[ParameterRow], &[ParameterChange]),
+        now: Wall,
     ) -> Self {
+        let vitals = Vitals::of(history, now);
         let mut counts: BTreeMap<Key, u64> = BTreeMap::new();
         for (_, key, count) in history.cells() {
             *counts.entry(key).or_default() += count;
         }
         let count = |key| counts.get(&key).copied().unwrap_or(0);
         let calls = |endings: &[Ending]| endings.iter().map(|ending| count(Key::Call(*ending))).sum::<u64>();
-        let all = calls(&Ending::ALL) - calls(&[Ending::Cancelled, Ending::Coalesced]);
+        let all =
+            calls(&Ending::ALL) - calls(&[Ending::Cancelled, Ending::Coalesced, Ending::Deferred, Ending::Queued]);
         let reached = calls(&[Ending::Done, Ending::Failed, Ending::OutcomeUnknown, Ending::Fallback]);
         let mut attempts = vec![("success", count(Key::Attempt(AttemptClass::Success)))];
         let failures = FailureKind::ALL;
@@ -247,11 +257,15 @@ impl Target {
                 .collect(),
             attempts_per_call: share(attempts.iter().map(|(_, count)| count).sum(), reached),
             attempts,
-            success_rate: share(calls(&[Ending::Done]), all),
+            success_rate: share(calls(&[Ending::Done, Ending::Cached, Ending::Batched]), all),
+            cache_hit_rate: share(calls(&[Ending::Cached]), all).filter(|rate| *rate > 0.0),
+            condition: Condition::of(&vitals, Profile::GENERAL.success_target),
+            vitals,
             latency: Times::of_sketch(&sketch),
             given_up: sketch.censored() as u64,
             call_time: Times::of(&mut times),
-            parameters: in_force(&key, outcomes.first(), parameters, changes),
+            // What was answered without asking the service had no limits.
+            parameters: in_force(&key, outcomes.iter().find(|row| row.attempts > 0), parameters, changes),
             key,
         }
     }
@@ -305,7 +319,7 @@ impl Execution {
     }
 }
 
-/// What was learned about a target, and the two values of its newest call where nothing was.
+/// What was learned about a target, and the two values of the newest call that was made where nothing was.
 fn in_force(
     target: &TargetKey,
     newest: Option<&OutcomeRow>,

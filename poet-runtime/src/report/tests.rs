@@ -139,17 +139,20 @@ fn every_value_in_force_says_who_decided_it() {
 }
 
 #[test]
-fn what_was_not_learned_shows_the_values_of_the_newest_call() {
+fn what_was_not_learned_shows_the_values_of_the_newest_call_that_was_made() {
     let mut store = MemoryStore::new();
     let mut history = History::default();
     history.add(at(0).hour(), Key::Call(Ending::Done), 1);
     let batch = Batch {
-        outcomes: vec![outcome(&crm(), 1, Ending::Done, 1, 50, 0)],
+        outcomes: vec![
+            outcome(&crm(), 1, Ending::Done, 1, 50, 0),
+            OutcomeRow { retries: 0, timeout: Duration::ZERO, ..outcome(&crm(), 2, Ending::Cached, 0, 0, 0) },
+        ],
         evidence: vec![(crm(), history)],
         folded: 0,
     };
     ready(store.append(&batch)).unwrap();
-    let report = ready(Report::gather(&mut store, at(1))).unwrap();
+    let report = ready(Report::gather(&mut store, at(3))).unwrap();
     let known = &report.targets[0].parameters;
     assert_eq!(
         known.iter().map(|known| (known.value, known.origin)).collect::<Vec<_>>(),
@@ -197,6 +200,7 @@ fn text_stays_within_a_hundred_columns_and_answers_who_decided() {
     for part in [
         "update_contact of salesforce_crm",
         "success      70.0 %",
+        "health       unknown: 77.8 % of 9 attempts of the last hour, 77.8 % of 9 attempts of the last day",
         "done 7, failed 1, circuit_open 2, cancelled 5",
         "retry.max_retries after transient         1       2  learned, revision 2  0.97     100",
         "the first retry succeeded 96 of 100 times",
@@ -220,6 +224,7 @@ fn json_has_stable_names_and_rates_as_fractions() {
     let crm = &value["targets"][1];
     assert_eq!(crm["success_rate"], 0.7);
     assert_eq!(crm["endings"]["circuit_open"], 2);
+    assert_eq!((&crm["health"]["health_status"], &crm["health"]["attempts_24h"]), (&"unknown".into(), &9.0.into()));
     assert_eq!(crm["attempts"]["timeout"], 1);
     assert_eq!(crm["parameters"][0]["after"], "transient");
     assert_eq!(crm["parameters"][0]["learned"]["evidence"]["tried"], 100);
@@ -234,4 +239,26 @@ fn an_empty_store_is_an_empty_report() {
     let report = ready(Report::gather(&mut MemoryStore::new(), at(0))).unwrap();
     assert!(report.is_empty());
     assert_eq!(json::report(&report)["targets"], serde_json::json!([]));
+}
+
+#[test]
+fn kept_answers_and_batches_are_successes_and_what_was_put_off_is_none_yet() {
+    let mut store = MemoryStore::new();
+    let mut history = History::default();
+    for (ending, count) in [
+        (Ending::Done, 2),
+        (Ending::Cached, 5),
+        (Ending::Batched, 2),
+        (Ending::Fallback, 1),
+        (Ending::Deferred, 30),
+        (Ending::Queued, 30),
+    ] {
+        history.add(at(0).hour(), Key::Call(ending), count);
+    }
+    ready(store.append(&Batch { outcomes: Vec::new(), evidence: vec![(crm(), history)], folded: 0 })).unwrap();
+    let report = ready(Report::gather(&mut store, at(60))).unwrap();
+    let target = &report.targets[0];
+    assert_eq!((target.success_rate, target.cache_hit_rate), (Some(0.9), Some(0.5)));
+    assert!(text::report(&report, Style::Plain).contains("from cache   50.0 % of the calls"));
+    assert_eq!(json::report(&report)["targets"][0]["cache_hit_rate"], 0.5);
 }

@@ -4,6 +4,7 @@
 
 use super::{Execution, InForce, Origin, Report, Target, Times};
 use crate::clock::Wall;
+use crate::evidence::Tried;
 use crate::outcome::{FailureKind, Withheld};
 use crate::parameter::{self, Parameter, Unit};
 use crate::store::{ParameterChange, ParameterRow, TargetKey};
@@ -22,7 +23,9 @@ pub enum Style {
 }
 
 impl Style {
-    fn heading(self, text: &str) -> String {
+    /// A heading in this style.
+    #[must_use]
+    pub fn heading(self, text: &str) -> String {
         match self {
             Self::Plain => text.to_owned(),
             Self::Terminal => format!("\x1b[1m{text}\x1b[0m"),
@@ -123,12 +126,16 @@ fn summary(out: &mut Lines, target: &Target) {
     let classes = target.attempts.iter().map(|(class, n)| format!("{class} {n}"));
     let rate = target.success_rate.map_or("-".to_owned(), |rate| format!("{:.1} %", 100.0 * rate));
     let mut facts = vec![
+        ("health", health(target)),
         ("calls", format!("{calls}: {}", endings.collect::<Vec<_>>().join(", "))),
         ("success", rate),
         ("attempts", format!("{attempts}: {}", classes.collect::<Vec<_>>().join(", "))),
     ];
     if let Some(attempts) = target.attempts_per_call {
         facts.push(("", format!("{attempts:.2} for each call that reached the service")));
+    }
+    if let Some(rate) = target.cache_hit_rate {
+        facts.push(("from cache", format!("{:.1} % of the calls", 100.0 * rate)));
     }
     if let Some(latency) = target.latency {
         facts.push((
@@ -144,6 +151,16 @@ fn summary(out: &mut Lines, target: &Target) {
     for (label, fact) in facts {
         out.wrapped_after(&format!("  {label:<12} "), &fact);
     }
+}
+
+fn health(target: &Target) -> String {
+    let of = |tried: Tried, span: &str| {
+        tried.rate().map(|rate| format!("{:.1} % of {:.0} attempts of the last {span}", 100.0 * rate, tried.attempts()))
+    };
+    let rates = [of(target.vitals.recent, "hour"), of(target.vitals.day, "day")];
+    let rates: Vec<_> = rates.into_iter().flatten().collect();
+    let condition = target.condition.as_str();
+    if rates.is_empty() { condition.to_owned() } else { format!("{condition}: {} succeeded", rates.join(", ")) }
 }
 
 fn spread(times: Times) -> String {
