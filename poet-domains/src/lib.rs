@@ -4,6 +4,7 @@
 pub mod mcp;
 
 use poet_runtime::Profile;
+use poet_runtime::service::FindCaller;
 
 #[cfg(feature = "mcp")]
 use mcp::recognise;
@@ -12,8 +13,14 @@ fn recognise(_: &(dyn std::error::Error + 'static)) -> Option<poet_runtime::Clas
     None
 }
 
+#[cfg(feature = "mcp")]
+const CALLER: Option<FindCaller> = Some(mcp::caller);
+#[cfg(not(feature = "mcp"))]
+const CALLER: Option<FindCaller> = None;
+
 /// Calls to MCP servers.
-pub static MCP_INTEGRATION: Profile = Profile { classify: Some(recognise), ..Profile::named("mcp_integration") };
+pub static MCP_INTEGRATION: Profile =
+    Profile { classify: Some(recognise), caller: CALLER, ..Profile::named("mcp_integration") };
 
 /// Every domain, by its name in `domain = "…"`.
 pub static ALL: &[&Profile] = &[&MCP_INTEGRATION];

@@ -3,7 +3,8 @@
 //! ```text
 //! resource    the handle users hold                    calls through every stage of the runtime
 //! blocking    the same for synchronous functions
-//! canonical   what makes two reads identical           pure
+//! step        a call as a step of a plan
+//! chain       plans from data                          templates: those that come along
 //! session     one supervised connection per service    connect once, share, probe, replace
 //! connection  what a connection is; plain types        a fake fits here
 //! sdk         the only module that names the SDK
@@ -12,18 +13,23 @@
 //! ```
 
 mod blocking;
-mod canonical;
+mod chain;
 mod classify;
 mod connection;
 mod fault;
 mod resource;
 mod sdk;
 mod session;
+mod step;
+mod templates;
 
+pub use chain::{Chain, ChainCall, ChainStep, execute_chain};
 pub use connection::{Era, Limits, McpConnection, Pending, Target, ToolAnswer, ToolCall, ToolInfo};
 pub use fault::{Fault, McpError};
+pub(crate) use resource::caller;
 pub use resource::{McpRequest, McpResource};
 pub use session::{Connector, Session};
+pub use templates::{execute_workflow, workflow, workflows};
 
 use poet_runtime::Class;
 use std::error::Error;

@@ -5,18 +5,19 @@
 //! Reads among them that are identical and under way at the same time share one call.
 
 use super::blocking;
-use super::canonical;
 use super::connection::{Limits, Target, ToolInfo};
 use super::fault::McpError;
 use super::session::{Due, Session};
 use crate::MCP_INTEGRATION;
 use poet_runtime::config::{ServiceConfig, ToolConfig, Transport};
-use poet_runtime::service::{Failure, ServiceCall};
+use poet_runtime::service::{AttemptContext, CacheKey, CacheWish, Caller, Failure, Fetched, Request, ServiceCall};
+use poet_runtime::store::BoxFuture;
 use poet_runtime::{AsPriority, Clock, Error, Priority, Reply, Runtime};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -95,6 +96,10 @@ impl McpResource {
             deadline: None,
             timeout: None,
             retries: None,
+            cache: CacheWish::AsConfigured,
+            deferrable: None,
+            queued: None,
+            invalidates: Vec::new(),
         }
     }
 
@@ -121,17 +126,21 @@ impl McpResource {
 
 /// One call of a tool, being described. What is written here stands before the configuration and before what was
 /// learned.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "a described call does nothing until it is called"]
 pub struct McpRequest {
-    service: Cow<'static, str>,
-    tool: String,
-    arguments: Result<Map<String, Value>, String>,
-    idempotent: bool,
-    priority: Option<Priority>,
+    pub(super) service: Cow<'static, str>,
+    pub(super) tool: String,
+    pub(super) arguments: Result<Map<String, Value>, String>,
+    pub(super) idempotent: bool,
+    pub(super) priority: Option<Priority>,
     deadline: Option<Duration>,
     timeout: Option<Duration>,
     retries: Option<u8>,
+    pub(super) cache: CacheWish,
+    pub(super) deferrable: Option<bool>,
+    pub(super) queued: Option<bool>,
+    invalidates: Vec<String>,
 }
 
 impl McpRequest {
@@ -176,6 +185,44 @@ impl McpRequest {
         self
     }
 
+    /// Accepts a kept answer up to this age, and keeps the answer.
+    pub fn cache_ttl(mut self, ttl: Duration) -> Self {
+        self.cache = CacheWish::UpTo(ttl);
+        self
+    }
+
+    /// Neither accepts a kept answer nor keeps this one.
+    pub fn no_cache(mut self) -> Self {
+        self.cache = CacheWish::Never;
+        self
+    }
+
+    /// Accepts no kept answer, but keeps this one.
+    pub fn refresh(mut self) -> Self {
+        self.cache = CacheWish::Refresh;
+        self
+    }
+
+    /// Says that the call may be put off until the service is well.
+    ///
+    /// The reply then has no value yet and a ticket in its [`disposition`](Reply::disposition).
+    pub fn deferrable(mut self) -> Self {
+        self.deferrable = Some(true);
+        self
+    }
+
+    /// Acknowledges the call at once and leaves it to a worker: the reply has a ticket instead of a value.
+    pub fn queued(mut self) -> Self {
+        self.queued = Some(true);
+        self
+    }
+
+    /// Says whose kept answers this call makes worthless: a tool of the same service, or `service.tool`.
+    pub fn invalidates(mut self, operation: impl Into<String>) -> Self {
+        self.invalidates.push(operation.into());
+        self
+    }
+
     /// Makes the call.
     ///
     /// # Errors
@@ -209,22 +256,22 @@ impl McpRequest {
         }
         let claims = config.trusted.then(|| session.known_tool(tool)).flatten();
         let nature = nature(self.idempotent, configured, claims.as_ref());
-        let token = config.auth_token.as_ref().map(|token| token.expose());
-        let call = ServiceCall {
+        let request = Request {
+            arguments: arguments.clone(),
             repeatable: nature.repeatable,
+            read_only: nature.read_only || declares_a_read(self.cache, configured),
+            identity: identity(config),
             priority: self.priority,
             deadline,
             timeout: self.timeout,
             retries: self.retries,
-            coalesce: nature.read_only.then(|| canonical::key(service, tool, token, arguments)),
-            ..ServiceCall::new(service, tool, &MCP_INTEGRATION)
+            cache: self.cache,
+            deferrable: self.deferrable,
+            queued: self.queued,
+            invalidates: self.invalidates.clone(),
+            ..Request::new(&**service, tool, &MCP_INTEGRATION)
         };
-        let answer = runtime.call(&call, |attempt| async move {
-            let due = Due::of_attempt(attempt.until);
-            let answer = session.call_once(tool, arguments, &due, None).await.map_err(failure)?;
-            Ok(answer.value)
-        });
-        Ok(Reply::new(answer.await?, configured.cost))
+        runtime.request(request, Arc::new(session.clone())).await
     }
 
     /// [`call`](Self::call) for synchronous functions: blocks the thread.
@@ -237,6 +284,29 @@ impl McpRequest {
     }
 }
 
+impl Caller for Session {
+    fn attempt<'a>(&'a self, request: &'a Request, attempt: AttemptContext) -> BoxFuture<'a, Result<Fetched, Failure>> {
+        Box::pin(async move {
+            let due = Due::of_attempt(attempt.until);
+            let answer = self.call_once(&request.operation, &request.arguments, &due, None).await.map_err(failure)?;
+            Ok(Fetched::from(answer.value))
+        })
+    }
+}
+
+/// Finds who sends the requests of a service: for calls that were put off and are made by a worker.
+pub(crate) fn caller(runtime: &Runtime, service: &str) -> Result<Arc<dyn Caller>, Error> {
+    let session = runtime.extension::<Connections>().session(runtime.service(service)?)?;
+    Ok(Arc::new(session))
+}
+
+/// What tells one set of credentials from another, and does not tell what they are.
+fn identity(config: &ServiceConfig) -> u64 {
+    let mut identity = DefaultHasher::new();
+    config.auth_token.as_ref().map(|token| token.expose()).hash(&mut identity);
+    identity.finish()
+}
+
 async fn list(
     runtime: &Runtime,
     service: &str,
@@ -244,7 +314,7 @@ async fn list(
     deadline: Option<Duration>,
 ) -> Result<Arc<[ToolInfo]>, Error> {
     // Those who call a server first all at once ask it once.
-    let coalesce = Some(format!("{LIST} of {service}"));
+    let coalesce = Some(CacheKey::of(&(LIST, service)));
     let call =
         ServiceCall { repeatable: true, deadline, coalesce, ..ServiceCall::new(service, LIST, &MCP_INTEGRATION) };
     let answer = runtime.call(&call, |attempt| async move {
@@ -273,14 +343,21 @@ fn asks_the_server(idempotent: bool, config: &ServiceConfig, tool: &ToolConfig) 
     config.trusted && !idempotent && tool.idempotent.is_none() && tool.read_only.is_none()
 }
 
+/// Whether somebody said that answers may come from memory. That says that nothing is lost if the tool is not asked,
+/// so it may be answered for; it does not say that it may be asked twice.
+fn declares_a_read(wish: CacheWish, tool: &ToolConfig) -> bool {
+    let declared = tool.cache.is_some() || matches!(wish, CacheWish::UpTo(_));
+    declared && tool.read_only != Some(false) && tool.idempotent != Some(false)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Nature {
-    repeatable: bool,
-    read_only: bool,
+pub(super) struct Nature {
+    pub(super) repeatable: bool,
+    pub(super) read_only: bool,
 }
 
 /// What a tool is taken for: the caller's word before the configuration's before the claims of a trusted server.
-fn nature(idempotent: bool, tool: &ToolConfig, claims: Option<&ToolInfo>) -> Nature {
+pub(super) fn nature(idempotent: bool, tool: &ToolConfig, claims: Option<&ToolInfo>) -> Nature {
     let read_only = tool.read_only.unwrap_or_else(|| claims.is_some_and(|tool| tool.read_only == Some(true)));
     let configured = tool.idempotent.or(tool.read_only.filter(|&read_only| read_only));
     let claimed = || claims.is_some_and(ToolInfo::claims_repeatable);
@@ -291,10 +368,10 @@ fn nature(idempotent: bool, tool: &ToolConfig, claims: Option<&ToolInfo>) -> Nat
 
 /// The connections of one runtime, one for each service; they end with it.
 #[derive(Debug, Default)]
-struct Connections(Mutex<HashMap<String, Session>>);
+pub(super) struct Connections(Mutex<HashMap<String, Session>>);
 
 impl Connections {
-    fn session(&self, config: &ServiceConfig) -> Result<Session, Error> {
+    pub(super) fn session(&self, config: &ServiceConfig) -> Result<Session, Error> {
         let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(session) = sessions.get(&config.name) {
             return Ok(session.clone());
@@ -353,6 +430,20 @@ mod tests {
         assert_eq!(is(true, &never, None), (true, false));
         assert_eq!(is(false, &ToolConfig::default().idempotent(), None), (true, false));
         assert_eq!(is(false, &ToolConfig::default().read_only(), None), (true, true));
+    }
+
+    #[test]
+    fn what_may_be_answered_from_memory_is_a_read_unless_it_is_said_to_be_a_write() {
+        let cached = || ToolConfig::default().cacheable();
+        assert!(declares_a_read(CacheWish::AsConfigured, &cached()));
+        assert!(declares_a_read(CacheWish::UpTo(Duration::from_secs(1)), &ToolConfig::default()));
+        assert!(!declares_a_read(CacheWish::AsConfigured, &ToolConfig::default()));
+        for write in
+            [ToolConfig { read_only: Some(false), ..cached() }, ToolConfig { idempotent: Some(false), ..cached() }]
+        {
+            assert!(!declares_a_read(CacheWish::UpTo(Duration::from_secs(1)), &write));
+        }
+        assert!(!nature(false, &cached(), None).repeatable, "nobody said that it may be asked twice");
     }
 
     #[test]

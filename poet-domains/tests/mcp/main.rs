@@ -7,9 +7,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod clock;
+mod deferral;
 mod drill;
 mod http_faults;
 mod matrix;
+mod plan;
 mod recovery;
 mod resource;
 mod server;
