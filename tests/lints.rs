@@ -62,6 +62,9 @@ async fn taken_apart((a, mut b): (u32, u32), mut list: Vec<u32>, _: Arc<str>) ->
     retries = 2,
     timeout = "250ms",
     deadline = "2s",
+    cache = "5m",
+    key(text, map.len()),
+    deferrable,
     fallback = spare,
     validate = is_short,
     failure = class_of,
@@ -85,6 +88,51 @@ const fn is_short(value: &usize) -> Result<(), &'static str> {
 
 const fn class_of(answer: &Result<usize, Error>) -> Class {
     if answer.is_ok() { Class::Success } else { Class::Transient }
+}
+
+#[poet(cache)]
+async fn cached(text: &str, (from, to): (u32, u32), _: u8) -> Result<String, Error> {
+    answer(format!("{text}{from}{to}")).await
+}
+
+#[poet(cache = "5m", key((text.len()), page.0, if page.1 { 1 } else { 2 }))]
+async fn cached_by_key(text: String, page: (u8, bool)) -> Option<String> {
+    answer(if page.1 { text } else { String::new() }).await.ok()
+}
+
+#[poet(cache = "5m")]
+fn cached_blocking(text: &str) -> Result<usize, io::Error> {
+    Ok(text.len())
+}
+
+#[poet(cache)]
+fn cached_by_hand(id: u8) -> Pin<Box<dyn Future<Output = Result<u8, Error>> + Send>> {
+    Box::pin(async move { answer(id).await })
+}
+
+#[poet(cache)]
+async fn cached_without_arguments() -> u8 {
+    tokio::task::yield_now().await;
+    1
+}
+
+#[poet(batch = doubled_all)]
+async fn doubled(id: u32) -> Result<u32, Error> {
+    answer(id * 2).await
+}
+
+async fn doubled_all(ids: Vec<u32>) -> Result<Vec<u32>, Error> {
+    answer(ids.into_iter().map(|id| id * 2).collect()).await
+}
+
+#[poet(batch = Store::measured_all, idempotent, deferrable, priority = Priority::Low)]
+async fn measured((text, _): (String, u8)) -> Result<usize, Error> {
+    answer(text.len()).await
+}
+
+#[poet(deferrable)]
+async fn put_off(id: u32) -> Result<u32, Error> {
+    answer(id).await
 }
 
 #[poet]
@@ -153,6 +201,16 @@ impl Store {
         answer(format!("{}{add}", self.name)).await
     }
 
+    #[poet(cache, key(self.name, add), deferrable)]
+    async fn cached(&self, add: &str) -> Result<String, Error> {
+        answer(format!("{}{add}", self.name)).await
+    }
+
+    async fn measured_all(texts: Vec<(String, u8)>) -> Vec<Result<usize, Error>> {
+        tokio::task::yield_now().await;
+        texts.into_iter().map(|(text, _)| Ok(text.len())).collect()
+    }
+
     #[poet]
     async fn unique(&mut self, add: &str) -> Result<&mut Self, Error> {
         let add = answer(add).await?;
@@ -185,6 +243,7 @@ impl Service for Store {
 #[async_trait::async_trait]
 trait Boxed {
     async fn call_boxed(&self, text: &str, (a, b): (u8, u8)) -> Result<usize, Error>;
+    async fn call_cached(&self, text: &str, flag: bool) -> Result<usize, Error>;
 }
 
 #[async_trait::async_trait]
@@ -192,6 +251,11 @@ impl Boxed for Store {
     #[poet(deadline = "2s")]
     async fn call_boxed(&self, text: &str, (a, b): (u8, u8)) -> Result<usize, Error> {
         answer(text.len() + self.name.len() + usize::from(a + b)).await
+    }
+
+    #[poet(cache, key(self.name, text, flag))]
+    async fn call_cached(&self, text: &str, flag: bool) -> Result<usize, Error> {
+        answer(text.len() + self.name.len() + usize::from(flag)).await
     }
 }
 
@@ -204,6 +268,14 @@ async fn the_functions_do_what_they_say() -> Result<(), Box<dyn StdError + Send 
     assert_eq!(taken_apart((1, 2), vec![], "".into()).await?, [3]);
     assert_eq!(every_key("abc", BTreeMap::new()).await?, 3);
     assert_eq!(spare("abc", BTreeMap::new()).await?, 3);
+    assert_eq!(cached("a", (1, 2), 3).await?, "a12");
+    assert_eq!(cached_by_key("a".to_owned(), (1, true)).await.as_deref(), Some("a"));
+    assert_eq!(cached_blocking("abc")?, 3);
+    assert_eq!(cached_by_hand(7).await?, 7);
+    assert_eq!(cached_without_arguments().await, 1);
+    assert_eq!(doubled(7).await?, 14);
+    assert_eq!(measured(("abc".to_owned(), 1)).await?, 3);
+    assert_eq!(put_off(7).await?, 7);
     assert_eq!(generic(["a", "b"], |text| text.len()).await, 2);
     assert_eq!(borrowed("abc", &[1]).await?, "bc");
     assert_eq!(opaque(&[1]).await?.count(), 1);
@@ -214,6 +286,8 @@ async fn the_functions_do_what_they_say() -> Result<(), Box<dyn StdError + Send 
     assert_eq!(a_future().await.await, 1);
     let mut store = Store { name: "s".to_owned() };
     assert_eq!(store.unique("t").await?.shared("u".to_owned()).await?, "stu");
+    assert_eq!(store.cached("u").await?, "stu");
+    assert_eq!(store.call_cached("a", true).await?, 4);
     assert_eq!(store.call("a").await? + store.call_boxed("a", (1, 2)).await?, 9);
     assert_eq!(Arc::new(store.clone()).counted().await? + &store.owned().await?, "stst");
     Ok(())

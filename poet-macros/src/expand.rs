@@ -4,16 +4,16 @@
 //! `mixed_site` hygiene, all paths are absolute, the user's tokens keep their spans, and the body stands in the output
 //! exactly once.
 
-use crate::args::{Domain, Priority};
+mod site;
+
 use crate::hidden_future::is_future;
 use crate::signature::{Argument, Function, Kind, Output, is_configuration, is_owned, peel};
 use crate::spec::{CallSpec, names};
+use crate::value::Priority;
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use std::time::Duration;
-use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
-use syn::{Attribute, Index, LitStr, Pat, ReturnType, Type};
+use syn::{Attribute, Index, Pat, ReturnType, Type};
 
 /// The function, with its calls handed to the runtime.
 pub(crate) fn function(spec: &CallSpec, function: &Function) -> TokenStream {
@@ -78,8 +78,37 @@ impl Expansion<'_> {
         let edge = self.edge();
         let block = self.block();
         let attempt = quote_spanned!(Span::mixed_site()=> async move { #keep #rebind #edge #block });
-        let call = self.attempts(&attempt, true);
-        quote_spanned!(Span::mixed_site()=> #prepare #call.await)
+        let call = self.batched(&attempt).unwrap_or_else(|| {
+            let call = self.attempts(&attempt, true);
+            quote_spanned!(Span::mixed_site()=> #call.await)
+        });
+        quote_spanned!(Span::mixed_site()=> #prepare #call)
+    }
+
+    /// The call of the runtime's driver where calls are made together: with the argument, what serves many of them at
+    /// once, and what serves one alone.
+    ///
+    /// ```text
+    /// run_batched_once(&SITE, call, id, |items| fetch_all(items), move |id| async move { …edge…; { body } })
+    /// ```
+    fn batched(&self, attempt: &TokenStream) -> Option<TokenStream> {
+        let Self { spec, runtime, .. } = self;
+        let path = spec.batch.as_ref()?;
+        let site = self.site();
+        // What the driver demands of a type is said at that type, or at the function of which the type comes back.
+        let driver = driver(if spec.idempotent { "run_batched" } else { "run_batched_once" }, false);
+        let driver = located_at(quote_spanned!(Span::mixed_site()=> #runtime::#driver), path.span());
+        let call = Ident::new("call", spec.output.written().map_or_else(Span::mixed_site, |ty| at(ty.span())));
+        let (name, place) = self.named_at_types().next()?;
+        let item = if spec.idempotent {
+            quote_spanned!(place=> #runtime::repeatable(&#name).again(#name))
+        } else {
+            name.to_token_stream()
+        };
+        let bulk = quote_spanned!(at(path.span())=> |items| #path(items));
+        let names = self.names();
+        let single = quote_spanned!(Span::mixed_site()=> move |#(#names)*| #attempt);
+        Some(quote_spanned!(at(path.span())=> #driver(#site, #call, #item, #bulk, #single).await))
     }
 
     /// A function that blocks until it has its answer.
@@ -162,73 +191,18 @@ impl Expansion<'_> {
 
     /// `repeatable(&a)` for every argument, each at the type that may not fit.
     fn repeatable(&self) -> impl Iterator<Item = TokenStream> {
-        let Self { spec, runtime, .. } = self;
-        spec.arguments.iter().map(move |Argument { name, ty, .. }| {
+        let runtime = &self.runtime;
+        self.named_at_types().map(move |(name, place)| quote_spanned!(place=> #runtime::repeatable(&#name)))
+    }
+
+    /// Every argument with the place of its type, its name pointing there too.
+    fn named_at_types(&self) -> impl Iterator<Item = (Ident, Span)> {
+        self.spec.arguments.iter().map(|Argument { name, ty, .. }| {
             let place = ty.span();
             let mut name = name.clone();
             name.set_span(name.span().located_at(place));
-            quote_spanned!(at(place)=> #runtime::repeatable(&#name))
+            (name, at(place))
         })
-    }
-
-    /// The site, in a scope of its own: a `static` is an item, and the body must not see it.
-    fn site(&self) -> TokenStream {
-        let Self { spec, runtime, .. } = self;
-        let core = quote_spanned!(Span::mixed_site()=> #runtime::core);
-        let some = quote_spanned!(Span::mixed_site()=> #core::option::Option::Some);
-        let mut fields = TokenStream::new();
-        let mut field = |name: &str, value: TokenStream| {
-            let name = Ident::new(name, Span::mixed_site());
-            fields.extend(quote_spanned!(Span::mixed_site()=> #name: #some(#value),));
-        };
-        if let Some(domain) = &spec.domain {
-            field("profile", profile(spec, domain));
-        }
-        if let Some(word) = spec.learning {
-            let word = Ident::new(word, Span::mixed_site());
-            field("learning", quote_spanned!(Span::mixed_site()=> #runtime::Learning::#word));
-        }
-        if let Some(Priority::Fixed(word)) = spec.priority {
-            let word = Ident::new(word, Span::mixed_site());
-            field("priority", quote_spanned!(Span::mixed_site()=> #runtime::Priority::#word));
-        }
-        let mut label = |name, value: &Option<LitStr>| {
-            if let Some(value) = value {
-                field(name, value.to_token_stream());
-            }
-        };
-        label("service", &spec.service);
-        label("operation", &spec.operation);
-        if let Some(retries) = spec.retries {
-            field("retries", retries.to_token_stream());
-        }
-        let mut time = |name, value: Option<Duration>| {
-            if let Some(value) = value {
-                let (seconds, nanoseconds) = (value.as_secs(), value.subsec_nanos());
-                let duration = quote_spanned!(Span::mixed_site()=> #core::time::Duration::new);
-                field(name, quote_spanned!(Span::mixed_site()=> #duration(#seconds, #nanoseconds)));
-            }
-        };
-        time("timeout", spec.timeout);
-        time("deadline", spec.deadline);
-        if let Some(cost) = spec.cost {
-            field("cost", cost.to_token_stream());
-        }
-        if spec.idempotent {
-            fields.extend(quote_spanned!(Span::mixed_site()=> idempotent: true,));
-        }
-        let name = LitStr::new(&self.function.signature.ident.unraw().to_string(), Span::mixed_site());
-        let place = quote_spanned!(Span::mixed_site()=> #core::module_path!(), #core::file!(), #core::line!());
-        let mut declaration = quote_spanned!(Span::mixed_site()=> #runtime::Declaration::new(#name, #place));
-        if !fields.is_empty() {
-            declaration = quote_spanned!(Span::mixed_site()=> #runtime::Declaration { #fields ..#declaration });
-        }
-        quote_spanned! {Span::mixed_site()=>
-            {
-                static __POET_SITE: #runtime::Site = #runtime::Site::new(#declaration);
-                &__POET_SITE
-            }
-        }
     }
 
     /// What this call can do, found by the type of its answer.
@@ -250,7 +224,24 @@ impl Expansion<'_> {
             let complaint = quote_spanned!(at(path.span())=> #runtime::complaint(answer, #path));
             call.extend(quote_spanned!(at(path.span())=> .validate(|answer| #complaint)));
         }
+        call.extend(self.cached());
         call
+    }
+
+    /// What the answer of this call is kept under, where answers are kept.
+    fn cached(&self) -> Option<TokenStream> {
+        let Self { spec, runtime, .. } = self;
+        let cache = spec.cache.as_ref()?;
+        let ty = spec.output.written()?;
+        let keeps = quote_spanned!(at(ty.span())=> #runtime::keeps!(#ty));
+        // What cannot be a part is said at the part, or at the type of the argument.
+        let part = |part: TokenStream, place: Span| quote_spanned!(at(place)=> #runtime::key_part(&(#part)));
+        let parts: Vec<TokenStream> = match &cache.key {
+            Some(parts) => parts.iter().map(|expr| part(expr.to_token_stream(), expr.span())).collect(),
+            None => self.named_at_types().map(|(name, place)| part(name.to_token_stream(), place)).collect(),
+        };
+        let key = quote_spanned!(Span::mixed_site()=> #runtime::key_of(&(#(#parts,)*)));
+        Some(quote_spanned!(Span::mixed_site()=> .cached(#keeps, #key)))
     }
 
     /// What only the compiler can check, at the type it would complain about.
@@ -299,10 +290,7 @@ impl Expansion<'_> {
     /// dropped before the body runs (dtolnay/async-trait#199). The pattern is the user's, so that lints about unused
     /// variables and unused `mut` see the real use.
     fn rebind(&self) -> TokenStream {
-        let used = match &self.spec.priority {
-            Some(Priority::Expr(expr)) => names(&expr.to_token_stream()),
-            _ => Vec::new(),
-        };
+        let used = self.used_names();
         let mut statements = TokenStream::new();
         for argument in &self.spec.arguments {
             let Argument { name, pattern, takes_apart, attributes, .. } = argument;
@@ -317,12 +305,22 @@ impl Expansion<'_> {
                 let same = (!takes_apart).then(|| quote_spanned!(Span::mixed_site()=> #[allow(clippy::shadow_same)]));
                 statements.extend(quote_spanned!(Span::mixed_site()=> #(#attributes)* #same let #pattern = #name;));
             }
-            // What `priority` reads is used, whatever the body does.
+            // What the attribute reads is used, whatever the body does.
             if used.contains(name) {
                 statements.extend(quote_spanned!(Span::mixed_site()=> #(#conditions)* let _ = &#name;));
             }
         }
         statements
+    }
+
+    /// The names in the expressions of the attribute.
+    fn used_names(&self) -> Vec<Ident> {
+        let priority = match &self.spec.priority {
+            Some(Priority::Expr(expr)) => Some(expr),
+            _ => None,
+        };
+        let parts = self.spec.cache.iter().filter_map(|cache| cache.key.as_ref()).flatten();
+        priority.into_iter().chain(parts).flat_map(|expr| names(&expr.to_token_stream())).collect()
     }
 
     /// Takes an owned `self` along as a whole: of a captured field, the rest would be dropped elsewhere.
@@ -354,6 +352,15 @@ impl Expansion<'_> {
     }
 }
 
+/// The same names at another place, for what the compiler says of them.
+fn located_at(names: TokenStream, place: Span) -> TokenStream {
+    let moved = names.into_iter().map(|mut name| {
+        name.set_span(name.span().located_at(place));
+        name
+    });
+    moved.collect()
+}
+
 /// The user's statements between braces of ours at the place of the user's.
 ///
 /// With the user's braces `unused_braces` fires on every one-line function; with braces at the attribute a missing tail
@@ -367,16 +374,4 @@ fn located(statements: TokenStream, place: Span) -> Group {
 fn driver(name: &str, with_fallback: bool) -> Ident {
     let suffix = if with_fallback { "_or" } else { "" };
     Ident::new(&format!("{name}{suffix}"), Span::mixed_site())
-}
-
-/// The profile of a domain, at the place where the domain is named.
-fn profile(spec: &CallSpec, domain: &Domain) -> TokenStream {
-    match domain {
-        Domain::Path(path) => quote_spanned!(at(path.span())=> &#path),
-        Domain::Known(name) => {
-            let facade = facade(spec);
-            let profile = Ident::new(&name.value().to_uppercase(), at(name.span()));
-            quote_spanned!(at(name.span())=> &#facade::domains::#profile)
-        }
-    }
 }

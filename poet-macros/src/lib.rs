@@ -1,8 +1,8 @@
 //! The `#[poet]` attribute of [`poet-rs`](https://docs.rs/poet-rs); users depend on that crate.
 //!
-//! A small compiler: `args` reads what was written, `spec` decides what is meant for this function, `expand` prints
-//! one call to the runtime around the untouched body. The guide for users is `docs/attribute.md`, which the facade
-//! shows where it re-exports the attribute.
+//! A small compiler: `args` reads what was written and `value` what it stands for, `spec` decides what is meant for
+//! this function, `expand` prints one call to the runtime around the untouched body. The guide for users is
+//! `docs/attribute.md`, which the facade shows where it re-exports the attribute.
 
 mod args;
 mod duration;
@@ -14,6 +14,7 @@ mod signature;
 mod snapshot;
 mod spec;
 mod suggest;
+mod value;
 
 use crate::args::PoetArgs;
 use crate::errors::Errors;

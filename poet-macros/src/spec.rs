@@ -2,14 +2,22 @@
 //!
 //! Every rule about which key fits which function is decided here, once; the expansion asks no further questions.
 
-use crate::args::{Domain, PoetArgs, Priority, Written};
+mod batch;
+mod borrow;
+mod cache;
+mod scope;
+
+pub(crate) use self::cache::Cache;
+pub(crate) use self::scope::names;
+
+use crate::args::{PoetArgs, Written};
 use crate::errors::Errors;
 use crate::signature::{Argument, Function, Kind, Output, is_shared};
-use proc_macro2::{Ident, TokenStream, TokenTree};
+use crate::value::{Domain, Priority};
+use proc_macro2::Ident;
 use quote::ToTokens;
 use std::time::Duration;
-use syn::visit_mut::VisitMut;
-use syn::{ExprPath, LitStr, Pat, PatIdent, Receiver};
+use syn::{ExprPath, LitStr, Pat, Receiver};
 
 /// One annotated function, checked.
 pub(crate) struct CallSpec {
@@ -28,6 +36,9 @@ pub(crate) struct CallSpec {
     pub(crate) timeout: Option<Duration>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) cost: Option<f64>,
+    pub(crate) cache: Option<Cache>,
+    pub(crate) batch: Option<ExprPath>,
+    pub(crate) deferrable: bool,
     pub(crate) fallback: Option<ExprPath>,
     pub(crate) validate: Option<ExprPath>,
     pub(crate) failure: Option<ExprPath>,
@@ -51,8 +62,10 @@ impl CallSpec {
             check_again(key, &kind, receiver.as_ref(), &arguments, errors);
         }
         if let Some(Written { value: Priority::Expr(expr), .. }) = &args.priority {
-            check_names(&expr.to_token_stream(), &arguments, errors);
+            scope::check(&expr.to_token_stream(), &arguments, errors);
         }
+        cache::check(&args, &kind, &output, receiver.as_ref(), &arguments, errors);
+        batch::check(&args, &kind, &output, function, &arguments, errors);
         let required =
             args.timeout.is_some() || args.deadline.is_some() || args.validate.is_some() || args.enforce.is_some();
         Some(Self {
@@ -71,6 +84,9 @@ impl CallSpec {
             timeout: value(args.timeout),
             deadline: value(args.deadline),
             cost: value(args.cost),
+            cache: value(args.cache).map(|kept| Cache { kept, key: value(args.key) }),
+            batch: value(args.batch),
+            deferrable: value(args.deferrable).unwrap_or_default(),
             fallback: value(args.fallback),
             validate: value(args.validate),
             failure: value(args.failure),
@@ -189,47 +205,4 @@ fn check_again(key: &Ident, kind: &Kind, receiver: Option<&Receiver>, arguments:
             format!("`{key}` needs a name here; take the argument apart inside the `async` block"),
         );
     }
-}
-
-/// The expression of `priority` sees the arguments as they come in, before they are taken apart.
-fn check_names(expr: &TokenStream, arguments: &[Argument], errors: &mut Errors) {
-    let mut bound = Names(Vec::new());
-    for argument in arguments.iter().filter(|argument| argument.takes_apart) {
-        bound.visit_pat_mut(&mut argument.pattern.clone());
-    }
-    for name in names(expr) {
-        if bound.0.contains(&name) {
-            errors.push(
-                &name,
-                format!("`{name}` is taken out of an argument only later; name the argument, or take it apart inside"),
-            );
-        }
-    }
-}
-
-/// The names that patterns bind.
-struct Names(Vec<Ident>);
-
-impl VisitMut for Names {
-    fn visit_pat_ident_mut(&mut self, pattern: &mut PatIdent) {
-        self.0.push(pattern.ident.clone());
-        if let Some((_, inner)) = &mut pattern.subpat {
-            self.visit_pat_mut(inner);
-        }
-    }
-}
-
-/// The names that stand in an expression, those of fields and methods left out.
-pub(crate) fn names(expr: &TokenStream) -> Vec<Ident> {
-    let mut found = Vec::new();
-    let mut after_dot = false;
-    for token in expr.clone() {
-        match &token {
-            TokenTree::Ident(ident) if !after_dot => found.push(ident.clone()),
-            TokenTree::Group(group) => found.extend(names(&group.stream())),
-            _ => {}
-        }
-        after_dot = matches!(&token, TokenTree::Punct(sign) if sign.as_char() == '.');
-    }
-    found
 }

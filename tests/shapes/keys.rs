@@ -16,6 +16,9 @@ static SLOW_REPORTS: Profile = Profile { deadline: Duration::from_secs(180), ..P
     retries = 2,
     timeout = "250ms",
     deadline = "1m 30s",
+    cache = "5m",
+    key(id),
+    deferrable,
     fallback = spare,
     validate = is_positive,
     failure = failed,
@@ -49,6 +52,16 @@ fn class_of<T>(answer: &Answer<T>) -> Class {
 
 #[poet(idempotent = false, retries = 0, learning = "on", deadline = "5min")]
 async fn a_write(id: u32) -> Answer<u32> {
+    Ok(id)
+}
+
+#[poet(deferrable)]
+async fn put_off(id: u32) -> Answer<u32> {
+    Ok(id)
+}
+
+#[poet(deferrable = false, cache)]
+fn not_put_off(id: u32) -> Answer<u32> {
     Ok(id)
 }
 
@@ -94,6 +107,8 @@ async fn every_form_of_every_key_works() -> Answer<()> {
     assert_eq!(spare(3).await?, 0);
     assert_eq!(other_forms(3).await?, 3);
     assert_eq!(a_write(3).await?, 3);
+    assert_eq!(put_off(3).await?, 3);
+    assert_eq!(not_put_off(3)?, 3);
     assert_eq!(by_argument(Priority::High).await, 1);
     assert!(by_field(Order { urgent: true, priority: Priority::Low }).await);
     assert_eq!(by_expression(&Order { urgent: true, priority: Priority::Low }).await, Priority::Low);

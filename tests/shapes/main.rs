@@ -9,7 +9,9 @@
 mod arguments;
 mod async_trait_methods;
 mod attempts;
+mod batched;
 mod blocking;
+mod cached;
 mod drop_order;
 mod futures_by_hand;
 mod generics;

@@ -4,7 +4,16 @@ async fn fetch(path: &str, page: Page) -> Result<Doc, Error> {
             ::poet::__private::caps!(Result < Doc, Error >),
         )
         .failure(|answer| ::poet::__private::verdict(look(answer)))
-        .validate(|answer| ::poet::__private::complaint(answer, check));
+        .validate(|answer| ::poet::__private::complaint(answer, check))
+        .cached(
+            ::poet::__private::keeps!(Result < Doc, Error >),
+            ::poet::__private::key_of(
+                &(
+                    ::poet::__private::key_part(&(path)),
+                    ::poet::__private::key_part(&(page.number)),
+                ),
+            ),
+        );
     let spare = (
         ::poet::__private::repeatable(&path).spare(&path),
         ::poet::__private::repeatable(&page).spare(&page),
@@ -39,7 +48,13 @@ async fn fetch(path: &str, page: Page) -> Result<Doc, Error> {
                         ::poet::__private::core::time::Duration::new(90u64, 0u32),
                     ),
                     cost: ::poet::__private::core::option::Option::Some(0.02f64),
+                    cache: ::poet::__private::core::option::Option::Some(
+                        ::poet::__private::CacheFor::Fixed(
+                            ::poet::__private::core::time::Duration::new(300u64, 0u32),
+                        ),
+                    ),
                     idempotent: true,
+                    deferrable: true,
                     ..::poet::__private::Declaration::new(
                         "fetch",
                         ::poet::__private::core::module_path!(),
@@ -55,8 +70,10 @@ async fn fetch(path: &str, page: Page) -> Result<Doc, Error> {
                 async move {
                     #[allow(clippy::shadow_same)]
                     let path = path;
+                    let _ = &path;
                     #[allow(clippy::shadow_same)]
                     let page = page;
+                    let _ = &page;
                     if let ::poet::__private::core::option::Option::Some(answer) = ::poet::__private::core::option::Option::None::<
                         Result<Doc, Error>,
                     > {

@@ -1,0 +1,4 @@
+#[poet(cache)]
+async fn fetch() -> Result<Doc, Error> {
+    the_body().await
+}

@@ -1,0 +1,8 @@
+use poet::poet;
+
+#[poet(cache, key = id)]
+async fn fetch(id: u32) -> Result<u32, poet::Error> {
+    Ok(id)
+}
+
+fn main() {}

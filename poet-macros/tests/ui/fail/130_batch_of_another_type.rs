@@ -1,0 +1,12 @@
+use poet::poet;
+
+#[poet(batch = fetch_all)]
+async fn fetch(id: u32) -> Result<u32, poet::Error> {
+    Ok(id)
+}
+
+async fn fetch_all(ids: Vec<u64>) -> Result<Vec<u64>, poet::Error> {
+    Ok(ids)
+}
+
+fn main() {}

@@ -1,0 +1,12 @@
+use poet::poet;
+
+#[poet(batch = fetch_all)]
+async fn fetch(id: u32) -> Result<u32, poet::Error> {
+    Ok(id)
+}
+
+async fn fetch_all(ids: Vec<u32>) -> Option<u32> {
+    ids.first().copied()
+}
+
+fn main() {}
