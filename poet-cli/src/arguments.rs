@@ -1,11 +1,12 @@
 //! What may be typed after `poet`.
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use poet_runtime::FailureKind;
+use poet_runtime::defer::State;
 use poet_runtime::report::Scope;
 use std::path::PathBuf;
 
-/// Shows what a program's services do, what was learned about them, and why.
+/// Shows what a program's services do, what was learned about them, and why; and settles calls that were put off.
 #[derive(Debug, Parser)]
 #[command(
     name = "poet",
@@ -19,8 +20,10 @@ Examples:
   poet params show salesforce_crm update_contact retry.max_retries --after transient
                                                one value: its evidence and every move it made
   poet params history --format json            every move of every value, for a machine
+  poet queue list --state uncertain            calls that were put off, and that a person has to look at
+  poet queue run                               make those that are due, with the services of the configuration
 
-Exit codes: 0 an answer, 1 nothing found or no poet database, 2 a command that cannot be understood.
+Exit codes: 0 an answer, 1 nothing found, not possible, or no poet database, 2 a command that cannot be understood.
 Colour is used on a terminal only, and never where NO_COLOR is set."
 )]
 pub(crate) struct Arguments {
@@ -69,6 +72,120 @@ that were dropped by their caller or joined to another do not count.")]
     /// What was learned: values, reasons, moves
     #[command(subcommand)]
     Params(Params),
+    /// Calls that were put off: what became of them, and what shall
+    #[command(subcommand)]
+    Queue(Queue),
+}
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+A job is `pending` until it is due, `leased` while a worker makes the call, then `done`, `failed` (the service refused
+for good) or `dead` (expired, cancelled, or out of attempts). It is `uncertain` where nobody knows whether a call that
+must not be made twice was executed (the process ended in the middle of it, or no answer came): then look at the service
+whether it was executed, and say so with `resolve`.
+
+In a list, a pending job is due `in` so long, or has been `since` so long; a leased one is under way `for` so long; any
+other ended so long `ago`. `show` has the moments, in UTC.")]
+pub(crate) enum Queue {
+    /// The newest jobs, newest first
+    #[command(after_help = "\
+Examples:
+  poet queue list
+  poet queue list --state uncertain
+  poet queue list --service billing --limit 20 --format json | jq '.jobs[].id'")]
+    List {
+        /// Only in this state: pending, leased, done, failed, dead, uncertain
+        #[arg(long, value_name = "STATE", value_parser = state)]
+        state: Option<State>,
+        /// Only of this service
+        #[arg(long, value_name = "SERVICE")]
+        service: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 100, value_name = "N")]
+        limit: usize,
+    },
+    /// Make the calls that are due, until none is
+    #[command(after_help = "\
+Examples:
+  poet queue run --config poet.toml            with the services of that configuration
+
+It makes the calls as the program would: with the limits that were learned, and with what came of them written down.
+Jobs of services that are not in the configuration stay where they are. Several may run beside each other.")]
+    Run,
+    /// One job, with its result
+    #[command(after_help = "\
+Examples:
+  poet queue show 019f3c2a-7b1e                the beginning of its number will do
+  poet queue show 019f3c2a-7b1e --arguments    with what the call is made with, which may hold secrets")]
+    Show {
+        /// Its number, or the beginning of it
+        id: String,
+        /// Also what the call is made with
+        #[arg(long)]
+        arguments: bool,
+    },
+    /// Give up a job that is pending
+    #[command(after_help = "\
+Examples:
+  poet queue cancel 019f3c2a-7b1e --note 'the order was withdrawn'")]
+    Cancel {
+        /// Its number, or the beginning of it
+        id: String,
+        /// Why, for whoever looks at it later
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+    },
+    /// Make a job that failed or was given up again, now
+    #[command(after_help = "\
+Examples:
+  poet queue retry 019f3c2a-7b1e --note 'the address is corrected'
+
+A job that is uncertain is not retried, because it may have been executed: see `poet queue resolve --help`.")]
+    Retry {
+        /// Its number, or the beginning of it
+        id: String,
+        /// Why, for whoever looks at it later
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+    },
+    /// Say what became of a job that is uncertain
+    #[command(after_help = "\
+Examples:
+  poet queue list --state uncertain
+  poet queue show 019f3c2a-7b1e --arguments                      what was to be done; look whether it was
+  poet queue resolve 019f3c2a-7b1e --done --note 'found in CRM'  it was executed
+  poet queue resolve 019f3c2a-7b1e --failed                      it was not, and shall not be
+  poet queue resolve 019f3c2a-7b1e --again                       it was not, and shall be")]
+    Resolve {
+        /// Its number, or the beginning of it
+        id: String,
+        #[command(flatten)]
+        decision: Decision,
+        /// What was found, for whoever looks at it later
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Decision {
+    /// It was executed
+    #[arg(long)]
+    pub(crate) done: bool,
+    /// It was not executed, and shall not be
+    #[arg(long)]
+    pub(crate) failed: bool,
+    /// It was not executed, and shall be
+    #[arg(long)]
+    pub(crate) again: bool,
+}
+
+fn state(name: &str) -> Result<State, String> {
+    State::from_name(name).ok_or_else(|| {
+        let states = State::ALL.map(State::as_str).join("`, `");
+        format!("no state of a job; write one of `{states}`")
+    })
 }
 
 #[derive(Debug, Subcommand)]

@@ -48,7 +48,7 @@ impl Wake for Unpark {
 }
 
 /// Waits on this thread: an embedded store has its answer at once, and a runtime would be the larger part of us.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
