@@ -24,6 +24,7 @@
 mod grammar;
 mod pattern;
 mod random;
+pub mod world;
 
 pub use grammar::InvalidPattern;
 pub use pattern::{Answer, Call, Effect, Failure, Fault, Faults, Latency, Pattern, Rule, Share, Which};
