@@ -57,12 +57,16 @@ async fn every_tool_is_listed_with_true_hints() {
     for service in &services::ALL {
         let client = client(service, folder.path(), "").await;
         let tools = client.list_all_tools().await.unwrap();
-        let [tool] = tools.as_slice() else { panic!("{} has one tool", service.name) };
-        let hints = tool.annotations.clone().unwrap();
-        assert_eq!(tool.name, service.tool);
-        assert_eq!(hints.read_only_hint, Some(service.tool == "get_customer"));
-        assert_eq!(hints.idempotent_hint, Some(true));
-        assert!(tool.input_schema["properties"]["id"].is_object());
+        let named: Vec<_> = tools.iter().map(|tool| tool.name.as_ref()).collect();
+        let expected: Vec<_> = std::iter::once(service.tool).chain(service.bulk.map(|bulk| bulk.tool)).collect();
+        assert_eq!(named, expected);
+        for tool in &tools {
+            let hints = tool.annotations.clone().unwrap();
+            assert_eq!(hints.read_only_hint, Some(tool.name == "get_customer"));
+            assert_eq!(hints.idempotent_hint, Some(true));
+            let about = if tool.name == service.tool { "id" } else { service.bulk.unwrap().items };
+            assert!(tool.input_schema["properties"][about].is_object());
+        }
         client.cancel().await.unwrap();
     }
 }
@@ -80,6 +84,22 @@ async fn a_customer_passes_all_four_services() {
         let counts = Ledger::open(folder.path(), service).unwrap().counts().unwrap();
         assert_eq!((counts.requests, counts.executions, counts.repeated), (1, 1, 0));
     }
+}
+
+#[tokio::test]
+async fn a_bulk_tool_does_for_each_of_a_list_what_the_other_does_for_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let analytics = service("analytics_warehouse");
+    let client = client(analytics, folder.path(), "").await;
+    let customer = |id: &str| json!({ "id": id, "name": "A", "email": "a@example.com", "plan": "team" });
+    let customers = json!({ "customers": [customer("C-1"), customer("C-2")] });
+    let answer = call(&client, "upsert_customers", customers).await.structured_content.unwrap();
+    assert_eq!(answer, json!({ "results": [{ "id": "C-1", "done": true }, { "id": "C-2", "done": true }] }));
+    let counts = Ledger::open(folder.path(), analytics).unwrap().counts().unwrap();
+    assert_eq!((counts.requests, counts.executions, counts.repeated), (1, 2, 0));
+    let one_is_wrong = json!({ "customers": [customer("C-3"), { "id": 4 }] });
+    assert_eq!(call(&client, "upsert_customers", one_is_wrong).await.is_error, Some(true));
+    assert_eq!(Ledger::open(folder.path(), analytics).unwrap().counts().unwrap().executions, 2, "all or nothing");
 }
 
 #[tokio::test]

@@ -20,6 +20,17 @@ pub(crate) struct Finished {
     pub(crate) error: Option<String>,
     pub(crate) elapsed: Duration,
     pub(crate) warnings: Vec<String>,
+    pub(crate) moves: Vec<Move>,
+}
+
+/// A call that was not simply made: answered from memory, made with others, put off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Move {
+    /// The service and its tool.
+    pub(crate) call: String,
+    /// What was done with it.
+    pub(crate) how: String,
+    pub(crate) why: String,
 }
 
 /// A whole run.

@@ -7,7 +7,8 @@
 //!
 //! It starts four real MCP servers (two over HTTP, two as child processes of their client), each with its own data and
 //! its own stated faults; runs a process that calls one annotated function per customer; ends that process; starts it
-//! again on the same database; and prints what was different, with the parameters that made it so.
+//! again on the same database; and prints what was different, with the parameters that made it so, and which calls were
+//! answered from memory, made as one, put off, or acknowledged and made later, each with its reason.
 //!
 //! [`worker`] is what a user of the framework would write. The rest is the world around it.
 
@@ -63,7 +64,11 @@ async fn demonstrate(demonstration: &Demonstration) -> anyhow::Result<()> {
     let second = fleet.run(&demonstration.shift(folder.path(), 1), "second run").await?;
     fleet.stop().await?;
 
-    println!("{}", show::comparison(&Summary::of(&first), &Summary::of(&second)));
+    let (first, second) = (Summary::of(&first), Summary::of(&second));
+    println!("{}", show::comparison(&first, &second));
+    for (label, summary) in [("first run", &first), ("second run", &second)] {
+        println!("{}", show::moves(label, &summary.moves));
+    }
     println!("{}", show::servers(&fleet::counts(folder.path())?));
     learned(folder.path()).await?;
     if let Some(kept) = folder.keep(demonstration) {

@@ -4,7 +4,7 @@ use crate::command::Demonstration;
 use crate::customers::Finished;
 use crate::servers::ledger::Counts;
 use crate::servers::services::{self, Transport};
-use crate::statistics::{Figures, Summary, Times};
+use crate::statistics::{Figures, Moved, Summary, Times};
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -108,6 +108,16 @@ pub(crate) fn comparison(before: &Summary, after: &Summary) -> String {
     text
 }
 
+/// What was done with calls that were not simply made.
+pub(crate) fn moves(label: &str, moves: &[Moved]) -> String {
+    let rows: Vec<[String; 4]> = moves
+        .iter()
+        .map(|moved| [moved.call.clone(), moved.how.clone(), moved.count.to_string(), moved.why.clone()])
+        .collect();
+    let label = format!("moved in the {label}");
+    table([&label, "how", "calls", "most often because"], &rows)
+}
+
 /// What the servers counted, as the witness that no call stands for another.
 pub(crate) fn servers(counts: &[(&'static str, Counts)]) -> String {
     let rows: Vec<[String; 4]> = counts
@@ -121,7 +131,7 @@ pub(crate) fn servers(counts: &[(&'static str, Counts)]) -> String {
             ]
         })
         .collect();
-    table(["counted by the servers", "requests", "executed", "executed again"], &rows)
+    table(["counted by the servers", "requests", "records", "records again"], &rows)
 }
 
 fn row<T: ?Sized>(label: &str, [before, after]: [&T; 2], show: impl Fn(&T) -> String) -> [String; 3] {

@@ -32,6 +32,18 @@ pub(crate) struct Summary {
     /// The commonest reasons of failures and how many there were.
     pub(crate) errors: Vec<(String, usize)>,
     pub(crate) warnings: Vec<(String, usize)>,
+    /// What was done with calls that were not simply made, by call and how, and an example of why.
+    pub(crate) moves: Vec<Moved>,
+}
+
+/// Calls of one tool that were moved in one way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Moved {
+    pub(crate) call: String,
+    pub(crate) how: String,
+    pub(crate) count: usize,
+    /// The commonest reason.
+    pub(crate) why: String,
 }
 
 impl Summary {
@@ -47,6 +59,7 @@ impl Summary {
             services: services.collect(),
             errors: tally(run.customers.iter().filter_map(|customer| customer.error.as_deref())),
             warnings: tally(run.customers.iter().flat_map(|customer| &customer.warnings).map(String::as_str)),
+            moves: moved(run),
         }
     }
 }
@@ -76,6 +89,21 @@ impl Times {
     }
 }
 
+/// What was done with calls that were not simply made.
+fn moved(run: &Run) -> Vec<Moved> {
+    let mut reasons = std::collections::BTreeMap::<(&str, &str), Vec<&str>>::new();
+    for one in run.customers.iter().flat_map(|customer| &customer.moves) {
+        reasons.entry((&one.call, &one.how)).or_default().push(&one.why);
+    }
+    let moved = reasons.into_iter().map(|((call, how), why)| Moved {
+        call: call.to_owned(),
+        how: how.to_owned(),
+        count: why.len(),
+        why: tally(why.into_iter()).remove(0).0,
+    });
+    moved.collect()
+}
+
 /// How often each text occurs, the commonest first.
 fn tally<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<(String, usize)> {
     let mut counts = std::collections::BTreeMap::<&str, usize>::new();
@@ -90,7 +118,7 @@ fn tally<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<(String, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::customers::{Finished, Made};
+    use crate::customers::{Finished, Made, Move};
 
     fn customer(error: Option<&str>, millis: u64) -> Finished {
         Finished {
@@ -98,6 +126,11 @@ mod tests {
             error: error.map(str::to_owned),
             elapsed: Duration::from_millis(millis),
             warnings: vec!["late".to_owned()],
+            moves: vec![Move {
+                call: "crm.update".to_owned(),
+                how: "deferred".to_owned(),
+                why: "retry_after".to_owned(),
+            }],
         }
     }
 
@@ -118,6 +151,8 @@ mod tests {
         assert!((billing.attempts_per_call.unwrap() - 7.0 / 3.0).abs() < 1e-9);
         assert_eq!(summary.errors, [("down".to_owned(), 2)]);
         assert_eq!(summary.warnings, [("late".to_owned(), 3)]);
+        let [moved] = summary.moves.as_slice() else { panic!("one kind of move") };
+        assert_eq!((moved.count, moved.why.as_str()), (3, "retry_after"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! ledger and not counted in memory, because a service that runs as a child process is started again and again.
 
 use super::services::{Refusal, Service};
+use rmcp::model::JsonObject;
 use rusqlite::{Connection, TransactionBehavior, params};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS calls(number INTEGER PRIMARY KEY, key TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
     CREATE INDEX IF NOT EXISTS calls_by_key ON calls(key);
     CREATE TABLE IF NOT EXISTS executions(
-        call INTEGER PRIMARY KEY REFERENCES calls(number), key TEXT NOT NULL, at INTEGER NOT NULL
+        call INTEGER NOT NULL REFERENCES calls(number), key TEXT NOT NULL, at INTEGER NOT NULL
     ) STRICT;";
 
 /// The database of one service.
@@ -39,7 +40,7 @@ pub(crate) struct Arrival {
 pub(crate) struct Counts {
     /// Requests that arrived, retries included.
     pub(crate) requests: u32,
-    /// Requests that were executed.
+    /// Records for which a request was executed; one request may be about many.
     pub(crate) executions: u32,
     /// Executions of something that had been executed before.
     pub(crate) repeated: u32,
@@ -81,22 +82,21 @@ impl Ledger {
         Ok(Arrival { number, attempt, at })
     }
 
-    /// Executes the tool and writes down that it was executed: both, or neither.
-    pub(crate) fn execute(
-        &mut self,
-        arrival: Arrival,
-        key: &str,
-        arguments: rmcp::model::JsonObject,
-    ) -> Result<Value, Refusal> {
+    /// Executes the tool for each record and writes down that it was executed: all of it, or nothing.
+    pub(crate) fn execute(&mut self, arrival: Arrival, records: Vec<JsonObject>) -> Result<Vec<Value>, Refusal> {
         let entry = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let value = (self.service.execute)(&entry, arguments)?;
-        entry.prepare_cached("INSERT INTO executions(call, key, at) VALUES (?1, ?2, ?3)")?.execute(params![
-            arrival.number,
-            key,
-            milliseconds_since_epoch()
-        ])?;
+        let mut values = Vec::new();
+        for record in records {
+            let key = key(&record);
+            values.push((self.service.execute)(&entry, record)?);
+            entry.prepare_cached("INSERT INTO executions(call, key, at) VALUES (?1, ?2, ?3)")?.execute(params![
+                arrival.number,
+                key,
+                milliseconds_since_epoch()
+            ])?;
+        }
         entry.commit()?;
-        Ok(value)
+        Ok(values)
     }
 
     /// What the service has seen so far.
@@ -107,6 +107,11 @@ impl Ledger {
             |row| Ok(Counts { requests: row.get(0)?, executions: row.get(1)?, repeated: row.get(2)? }),
         )
     }
+}
+
+/// What a record is about.
+pub(super) fn key(record: &JsonObject) -> String {
+    record.get("id").and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 fn milliseconds_since_epoch() -> i64 {

@@ -1,4 +1,4 @@
-//! What the four services are: their tool, their data, and what goes wrong with them.
+//! What the four services are: their tools, their data, and what goes wrong with them.
 //!
 //! Availability and times follow the scenario (customer database 99.8 % and 0.15 s, CRM 87 % and 2.3 s, billing 95 %
 //! and 0.45 s, analytics 1.2 s), with all times divided by fifty, so that an hour of traffic passes in a minute.
@@ -21,12 +21,13 @@ pub(crate) enum Transport {
     Http,
 }
 
-/// One service with its one tool.
+/// One service with its tool, and perhaps one that does the same for many at once.
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) name: &'static str,
     pub(crate) transport: Transport,
     pub(crate) tool: &'static str,
+    pub(crate) bulk: Option<Bulk>,
     /// What goes wrong, unless the command line says otherwise.
     pub(crate) pattern: &'static str,
     description: &'static str,
@@ -36,12 +37,23 @@ pub(crate) struct Service {
     pub(super) execute: fn(&Connection, JsonObject) -> Result<Value, Refusal>,
 }
 
+/// A tool that does for a list what the service's own tool does for one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bulk {
+    pub(crate) tool: &'static str,
+    /// The argument that holds the list.
+    pub(crate) items: &'static str,
+    /// Where in the answer the results stand.
+    pub(crate) results: &'static str,
+}
+
 /// The services, in the order in which a customer passes them.
 pub(crate) static ALL: [Service; 4] = [
     Service {
         name: "customer_database",
         transport: Transport::Stdio,
         tool: "get_customer",
+        bulk: None,
         pattern: "takes 3ms, 95% within 8ms; 0.2% of calls fail",
         description: "Returns the customer with this id.",
         reads: true,
@@ -60,7 +72,10 @@ pub(crate) static ALL: [Service; 4] = [
         name: "salesforce_crm",
         transport: Transport::Http,
         tool: "update_contact",
-        pattern: "takes 46ms, 95% within 90ms; 3% of calls hang; first attempt of 4% of keys fails; 6% of calls fail",
+        bulk: None,
+        // One outage, long enough to open the circuit.
+        pattern: "takes 46ms, 95% within 90ms; calls in 800ms of every 6s fail; 3% of calls hang; first attempt of 4% of keys fails; \
+                  3% of calls fail",
         description: "Sets the name and the address of the contact with this id.",
         reads: false,
         arguments: schema::<Customer>,
@@ -77,6 +92,7 @@ pub(crate) static ALL: [Service; 4] = [
         name: "billing_system",
         transport: Transport::Http,
         tool: "sync_customer",
+        bulk: None,
         // Three short outages: shorter than what opens a circuit, longer than a retry at once.
         pattern: "takes 9ms, 95% within 20ms; calls 150 to 153 fail; calls 350 to 353 fail; calls 700 to 703 fail; \
                   0.5% of calls hang; 4% of calls fail",
@@ -94,6 +110,7 @@ pub(crate) static ALL: [Service; 4] = [
         name: "analytics_warehouse",
         transport: Transport::Stdio,
         tool: "upsert_customer",
+        bulk: Some(Bulk { tool: "upsert_customers", items: "customers", results: "results" }),
         pattern: "takes 24ms, 95% within 70ms; 1.5% of calls hang; 1% of calls fail",
         description: "Adds the customer to the warehouse, or replaces what it knew of this id.",
         reads: false,
@@ -117,9 +134,32 @@ pub(crate) fn named(name: &str) -> Option<&'static Service> {
 impl Service {
     /// The tool as it is listed. The hints are true: every write sets fields to given values, so that doing it again
     /// changes nothing more.
-    pub(crate) fn tool(&self) -> Tool {
+    pub(crate) fn tools(&self) -> Vec<Tool> {
         let hints = ToolAnnotations::new().read_only(self.reads).idempotent(true).destructive(false).open_world(false);
-        Tool::new(self.tool, self.description, (self.arguments)()).annotate(hints)
+        let one = Tool::new(self.tool, self.description, (self.arguments)()).annotate(hints.clone());
+        let many = self.bulk.map(|bulk| {
+            let description = format!("Does what {} does for every one of a list.", self.tool);
+            Tool::new(bulk.tool, description, schema::<Customers>()).annotate(hints)
+        });
+        std::iter::once(one).chain(many).collect()
+    }
+
+    /// What a call of one of its tools answers, from what was done for each record.
+    pub(super) fn answer(&self, tool: &str, mut values: Vec<Value>) -> Value {
+        match self.bulk.filter(|bulk| bulk.tool == tool) {
+            Some(bulk) => json!({ bulk.results: values }),
+            None => values.pop().unwrap_or_default(),
+        }
+    }
+
+    /// The records a call of one of its tools is about; `None` for a tool it does not have.
+    pub(super) fn records(&self, tool: &str, mut arguments: JsonObject) -> Option<Result<Vec<JsonObject>, Refusal>> {
+        if tool == self.tool {
+            return Some(Ok(vec![arguments]));
+        }
+        let bulk = self.bulk.filter(|bulk| bulk.tool == tool)?;
+        let list = arguments.remove(bulk.items).unwrap_or_default();
+        Some(serde_json::from_value(list).map_err(Refusal::Arguments))
     }
 }
 
@@ -130,6 +170,13 @@ struct Customer {
     name: String,
     email: String,
     plan: String,
+}
+
+/// The arguments of a bulk tool.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Customers {
+    customers: Vec<Customer>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -1,6 +1,6 @@
 //! Serves one service over MCP, and does to each call what its pattern says.
 
-use super::ledger::Ledger;
+use super::ledger::{self, Ledger};
 use super::services::Service;
 use anyhow::Context;
 use poet_simulator::{Call, Failure, Fault, Pattern};
@@ -53,8 +53,15 @@ impl Station {
     }
 
     async fn answer(&self, request: CallToolRequestParams) -> Result<CallToolResult, ErrorData> {
-        let arguments = request.arguments.unwrap_or_default();
-        let key = arguments.get("id").and_then(|id| id.as_str()).unwrap_or_default().to_owned();
+        let Some(records) = self.service.records(&request.name, request.arguments.unwrap_or_default()) else {
+            let (service, tool) = (self.service.name, request.name);
+            return Err(ErrorData::invalid_params(format!("{service} has no tool `{tool}`"), None));
+        };
+        let records = match records {
+            Ok(records) => records,
+            Err(refusal) => return Ok(error(refusal.to_string())),
+        };
+        let key = records.first().map(ledger::key).unwrap_or_default();
         let arrival = self
             .ledger()
             .arrive(&key)
@@ -68,12 +75,12 @@ impl Station {
             Fault::Fail(failure) => return Ok(self.failed(failure)),
             Fault::None | Fault::DropAfterExecute => {}
         }
-        let result = self.ledger().execute(arrival, &key, arguments);
+        let result = self.ledger().execute(arrival, records);
         if answer.fault == Fault::DropAfterExecute {
             return std::future::pending().await;
         }
         Ok(match result {
-            Ok(value) => CallToolResult::structured(value),
+            Ok(values) => CallToolResult::structured(self.service.answer(&request.name, values)),
             Err(refusal) => error(refusal.to_string()),
         })
     }
@@ -106,11 +113,11 @@ impl ServerHandler for Station {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(vec![self.service.tool()]))
+        Ok(ListToolsResult::with_all_items(self.service.tools()))
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        (name == self.service.tool).then(|| self.service.tool())
+        self.service.tools().into_iter().find(|tool| tool.name == name)
     }
 
     async fn call_tool(
@@ -118,12 +125,6 @@ impl ServerHandler for Station {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        if request.name != self.service.tool {
-            return Err(ErrorData::invalid_params(
-                format!("{} has no tool `{}`", self.service.name, request.name),
-                None,
-            ));
-        }
         tokio::select! {
             answer = self.answer(request) => answer.map(CallToolResponse::from),
             () = context.ct.cancelled() => Err(ErrorData::internal_error("cancelled by the client", None)),
