@@ -5,7 +5,7 @@
 use poet_benches::heap::Counting;
 use poet_benches::protected::Readiness;
 use poet_benches::sampling::Bench;
-use poet_benches::{annotated, floor, peers, primitives, table};
+use poet_benches::{annotated, cached, floor, peers, primitives, table};
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -47,6 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         cases.extend(peers::cases(&bench, readiness));
         cases.extend(floor::cases(&bench, readiness));
         cases.extend(annotated::cases(&bench, readiness));
+        cases.extend(cached::cases(&bench, readiness));
     }
     cases.retain(|case| options.filter.as_ref().is_none_or(|filter| case.is_about(filter)));
     let measured = bench.measure(cases, options.samples);
