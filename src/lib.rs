@@ -23,17 +23,23 @@
 //!
 //! It passes four stages. *Perceive* finds the values in force and makes limits of them: there is always a deadline.
 //! *Operate* makes the attempts: with a limit each, a circuit breaker before them, waits with full jitter between them,
-//! and a budget over all of them. *Enforce* classifies and validates the answer. *Train* writes down what happened.
+//! and a budget over all of them. *Enforce* classifies and validates the answer, and asks a fallback where there is none.
+//! *Train* writes down what happened.
 //!
-//! From what was written down, poet learns how often to retry which failure and how long to wait for an attempt, for
-//! each service and operation, and keeps the evidence and the reason of every move in SQLite. The next call uses it,
-//! also after a restart.
+//! Where somebody said that it may be, a call is moved: answered from the [`Cache`], made together with others, put off
+//! until its service is well, or left to a worker ([`defer`]). The [`Disposition`] of a [`Reply`] says which. A call
+//! that was put off has no value yet but a [`Ticket`](defer::Ticket).
+//!
+//! From what was written down, poet learns for each service and operation how often to retry which failure, how long to
+//! wait for an attempt, how long an answer stays fresh and how many calls to make as one. It keeps the evidence and the
+//! reason of every move in SQLite. The next call uses it, also after a restart.
 //!
 //! # What is never done
 //!
 //! What may have been executed is not executed again, unless the author ([`idempotent`](macro@poet)), the
 //! configuration or a trusted server said that it may be. The caller gets an error for which
-//! [`Error::is_outcome_unknown`] is true instead. [`guide::safety`] has every rule.
+//! [`Error::is_outcome_unknown`] is true instead; a job becomes *uncertain*, and a person decides. [`guide::safety`] has
+//! every rule.
 //!
 //! # Where to read on
 //!
@@ -42,34 +48,70 @@
 //! | [`macro@poet`] | the attribute, key by key |
 //! | [`Runtime`] | assembling, installing and scoping a runtime |
 //! | [`mcp::McpResource`] | calling tools of MCP servers |
+//! | [`plan()`] | declaring steps instead of writing calls |
+//! | [`Runtime::queue`], [`Runtime::cache`], [`Runtime::health`] | what was put off, what is kept, how services do |
+//! | [`Runtime::register_fallback`] | who answers when a service does not |
+//! | [`service`] | a client of your own: [`service::Request`] and [`service::Caller`], or [`Runtime::call`] |
 //! | [`config`] | `poet.toml` |
 //! | [`guide::learning`] | what is learned, from what, and when it moves |
-//! | [`guide::safety`] | when a call is repeated, refused, or given up |
+//! | [`guide::safety`] | when a call is repeated, refused, moved, or given up |
+//! | [`guide::queue`] | calls that were put off: their states, and what a person does about them |
+//! | [`guide::plans`] | declared steps: order, references, compensation, crashes |
 //!
 //! # Features
 //!
 //! | feature | default | adds |
 //! | --- | --- | --- |
-//! | `sqlite` | yes | the outcome store on SQLite; without it, outcomes live in memory only |
+//! | `sqlite` | yes | outcomes, jobs and journals of plans on SQLite; without it, they live in memory only |
 //! | `mcp` | yes | the MCP client layer over stdio and streamable HTTP |
 
-pub use poet_domains as domains;
-#[cfg(feature = "mcp")]
-pub use poet_domains::mcp;
-#[doc = include_str!("../docs/attribute.md")]
-pub use poet_macros::poet;
+// What is annotated, and what calls are given back.
 #[doc(hidden)]
 pub use poet_runtime::__private;
 #[doc(inline)]
 pub use poet_runtime::{
-    Builder, Class, Classify, Clock, Disposition, Ending, Error, ExecutionId, FailureKind, Learning, Priority, Profile,
-    Reply, Runtime, Utility, Wall, Withheld, config, evidence, parameter, report, service, store, warnings,
+    AsPriority, Class, Classify, Disposition, Error, ExecutionId, Priority, Reply, UnknownPriority, is_pending,
+    warnings,
 };
+
+#[doc = include_str!("../docs/attribute.md")]
+pub use poet_macros::poet;
+
+// The runtime, and how services do in it.
+#[doc(inline)]
+pub use poet_runtime::{
+    Anchor, Builder, Cache, CacheStats, Clock, Condition, Health, Learning, Profile, RecorderHealth, Runtime,
+    ServiceHealth, Utility, Wall, calendar, config, defer, service,
+};
+
+// Declared steps.
+#[doc(inline)]
+pub use poet_runtime::plan;
+
+// What was seen and learned, as stores keep it and reports show it.
+#[doc(inline)]
+pub use poet_runtime::{
+    Attempt, Ending, FailureKind, Finished, Record, Shown, TargetId, Withheld, evidence, parameter, report, store,
+};
+
+// Domains.
+pub use poet_domains as domains;
+#[cfg(feature = "mcp")]
+pub use poet_domains::mcp;
 
 /// The guide, chapter by chapter.
 pub mod guide {
     #[doc = include_str!("../docs/learning.md")]
     pub mod learning {}
+    #[doc = include_str!("../docs/plans.md")]
+    pub mod plans {}
+    #[doc = include_str!("../docs/queue.md")]
+    pub mod queue {}
     #[doc = include_str!("../docs/safety.md")]
     pub mod safety {}
 }
+
+/// The examples of the first page that a reader sees are compiled like any other.
+#[cfg(all(doctest, feature = "mcp"))]
+#[doc = include_str!("../README.md")]
+mod readme {}
