@@ -14,7 +14,6 @@ use crate::clock::Wall;
 use crate::pipeline::request::{make, obstacle};
 use crate::profile::Profile;
 use crate::runtime::Runtime;
-use crate::store::TargetKey;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -82,8 +81,6 @@ pub(super) struct Shift {
     desk: Arc<Desk>,
     tasks: JoinSet<End>,
     jobs: HashMap<Id, Job>,
-    /// Operations whose jobs are made together, and how many at most.
-    together: HashMap<TargetKey, usize>,
     /// Services that are not configured in this process.
     strange: Vec<String>,
     pub(super) worked: Worked,
@@ -98,7 +95,6 @@ impl Shift {
             desk,
             tasks: JoinSet::new(),
             jobs: HashMap::new(),
-            together: HashMap::new(),
             strange: Vec::new(),
             worked: Worked::default(),
             renew_at,
@@ -134,11 +130,12 @@ impl Shift {
 
     /// Leases as many jobs as there is room for, and starts them.
     pub(super) async fn fill(&mut self, runtime: &Runtime) -> Result<(), QueueError> {
-        if self.room() == 0 {
+        let room = self.room(runtime);
+        if room == 0 {
             return Ok(());
         }
         let (wanted, lease) = (self.wanted(runtime), self.desk.config.lease);
-        let jobs = self.desk.keeper()?.lease(&self.worker, &wanted, self.room(), lease, self.desk.now()).await?;
+        let jobs = self.desk.keeper()?.lease(&self.worker, &wanted, room, lease, self.desk.now()).await?;
         for job in jobs {
             self.start(runtime, job);
         }
@@ -146,22 +143,18 @@ impl Shift {
     }
 
     /// How many calls are under way: jobs that are made together are one.
-    fn calls(&self) -> usize {
-        let mut calls = 0;
-        let mut together = HashMap::<(&str, &str), (usize, usize)>::new();
+    fn calls(&self, runtime: &Runtime) -> usize {
+        let mut operations = HashMap::<(&str, &str), (&Job, usize)>::new();
         for job in self.jobs.values() {
-            let key = TargetKey { service: job.service.clone(), operation: job.operation.clone() };
-            match self.together.get(&key) {
-                Some(&size) => together.entry((&job.service, &job.operation)).or_insert((0, size)).0 += 1,
-                None => calls += 1,
-            }
+            operations.entry((&job.service, &job.operation)).or_insert((job, 0)).1 += 1;
         }
-        calls + together.values().map(|(jobs, size)| jobs.div_ceil((*size).max(1))).sum::<usize>()
+        let calls = |(job, jobs): (&Job, usize)| jobs.div_ceil(made_together(runtime, job).unwrap_or(1).max(1));
+        operations.into_values().map(calls).sum()
     }
 
     /// How many more jobs may be under way.
-    pub(super) fn room(&self) -> usize {
-        self.desk.config.concurrency.max(1).saturating_sub(self.calls())
+    pub(super) fn room(&self, runtime: &Runtime) -> usize {
+        self.desk.config.concurrency.max(1).saturating_sub(self.calls(runtime))
     }
 
     /// Starts a job, or gives it back where its service is to be left alone.
@@ -170,10 +163,6 @@ impl Shift {
             unreachable!("only jobs of known profiles are leased")
         };
         let now = self.desk.now();
-        if let Some(size) = made_together(runtime, &job) {
-            let key = TargetKey { service: job.service.clone(), operation: job.operation.clone() };
-            self.together.insert(key, size);
-        }
         let (desk, held) = (self.desk.clone(), job.clone());
         let back = |due, why| Verdict::Again { due, why, counts_as_attempt: false };
         let put_back = if job.until.is_none_or(|until| until <= now) {

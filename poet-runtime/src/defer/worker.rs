@@ -178,7 +178,7 @@ impl Rounds {
             self.pruned = Some(now);
         }
         let longest = if desk.clock.is_virtual() { HARDLY } else { LOOK };
-        if shift.room() == 0 {
+        if shift.room(runtime) == 0 {
             // Until one of them ends it does not matter what else is due.
             return Ok(longest);
         }
