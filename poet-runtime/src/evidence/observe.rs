@@ -1,0 +1,166 @@
+//! Decides what one record counts as: only attempts that reached the service are evidence about the service.
+
+use super::{AttemptClass, BatchSum, History, Key, MAX_COUNTED_RETRY, Sketch};
+use crate::outcome::{Class, Ending, Record, Shown};
+use std::time::Duration;
+
+impl History {
+    /// Adds what one record says. Returns without adding anything for what is no evidence.
+    pub fn observe(&mut self, hour: i64, record: &Record) {
+        if let Some(attempt) = &record.attempt
+            && let Some(class) = counted(attempt.class)
+        {
+            if let Some(latency) = latency_key(attempt.class, attempt.elapsed) {
+                self.add(hour, latency, 1);
+                if let (Key::Censored(bucket), true) = (latency, attempt.at_deadline) {
+                    self.add(hour, Key::AtDeadline(bucket), 1);
+                }
+            }
+            // What happens while an outage is probed says nothing about the service when it is up.
+            if !attempt.probe {
+                self.add(hour, Key::Attempt(class), 1);
+                // A permanent refusal says that the request is wrong, not whether asking again helps.
+                if let Some(after) = attempt.after
+                    && class != AttemptClass::Permanent
+                {
+                    let n = attempt.ordinal.saturating_sub(1).clamp(1, MAX_COUNTED_RETRY);
+                    self.add(hour, Key::Retried(n, after), 1);
+                    if class == AttemptClass::Success {
+                        self.add(hour, Key::Recovered(n, after), 1);
+                    }
+                }
+            }
+        }
+        if let Some(call) = &record.call {
+            self.add(hour, Key::Call(call.ending), 1);
+            match call.shown {
+                // What was not answered cannot be compared.
+                Some(Shown::Refetched { age, changed }) if matches!(call.ending, Ending::Done | Ending::Batched) => {
+                    self.add(hour, if changed { Key::Changed(age) } else { Key::Unchanged(age) }, 1);
+                }
+                // A batch that failed, or took more than one attempt, says nothing about how long one takes.
+                Some(Shown::Batch { items }) if call.ending == Ending::Done && call.attempts == 1 => {
+                    let (items, micros) = (u64::from(items), u64::try_from(call.elapsed.as_micros()).unwrap_or(0));
+                    for sum in BatchSum::ALL {
+                        let value = match sum {
+                            BatchSum::Calls => 1,
+                            BatchSum::Items => items,
+                            BatchSum::ItemsSquared => items * items,
+                            BatchSum::Micros => micros,
+                            BatchSum::ItemMicros => items.saturating_mul(micros),
+                        };
+                        self.add(hour, Key::Batch(sum), value);
+                    }
+                }
+                Some(Shown::Refetched { .. } | Shown::Batch { .. }) | None => {}
+            }
+        }
+    }
+}
+
+fn counted(class: Class) -> Option<AttemptClass> {
+    match class {
+        Class::Success => Some(AttemptClass::Success),
+        Class::Permanent => Some(AttemptClass::Permanent),
+        Class::Cancelled => None,
+        other => other.failure().map(AttemptClass::Failure),
+    }
+}
+
+/// How long the service takes to do its work: a refused connection, a quick 503 or a 404 would say it is fast.
+fn latency_key(class: Class, elapsed: Duration) -> Option<Key> {
+    let bucket = Sketch::bucket(elapsed);
+    match class {
+        Class::Success | Class::Invalid => Some(Key::Answered(bucket)),
+        Class::Timeout => Some(Key::Censored(bucket)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::{Attempt, FailureKind, Finished, TargetId};
+    use std::time::Instant;
+
+    fn record(attempt: Option<Attempt>, ending: Option<Ending>) -> Record {
+        Record {
+            target: TargetId(0),
+            function: None,
+            execution: 1,
+            ended: Instant::now(),
+            attempt,
+            call: ending.map(|ending| Finished {
+                ending,
+                attempts: 1,
+                elapsed: Duration::ZERO,
+                timeout: Duration::ZERO,
+                retries: 0,
+                revision: 0,
+                withheld: None,
+                shown: None,
+            }),
+        }
+    }
+
+    fn attempt(class: Class) -> Attempt {
+        Attempt {
+            ordinal: 2,
+            class,
+            elapsed: Duration::from_millis(5),
+            after: Some(FailureKind::Lost),
+            probe: false,
+            at_deadline: false,
+        }
+    }
+
+    #[test]
+    fn a_retry_that_succeeded_counts_as_tried_and_recovered() {
+        let mut history = History::default();
+        history.observe(1, &record(Some(attempt(Class::Success)), None));
+        assert_eq!(history.total(Key::Retried(1, FailureKind::Lost)), 1);
+        assert_eq!(history.total(Key::Recovered(1, FailureKind::Lost)), 1);
+    }
+
+    #[test]
+    fn a_timeout_is_a_censored_latency_and_not_a_latency() {
+        let mut history = History::default();
+        history.observe(1, &record(Some(attempt(Class::Timeout)), None));
+        let bucket = Sketch::bucket(Duration::from_millis(5));
+        assert_eq!(history.total(Key::Censored(bucket)), 1);
+        assert_eq!(history.total(Key::Answered(bucket)), 0);
+    }
+
+    #[test]
+    fn a_wrong_request_says_nothing_about_latency_or_retries() {
+        let mut history = History::default();
+        history.observe(1, &record(Some(attempt(Class::Permanent)), None));
+        assert_eq!(history.cells().collect::<Vec<_>>(), [(1, Key::Attempt(AttemptClass::Permanent), 1)]);
+    }
+
+    #[test]
+    fn an_attempt_that_the_deadline_ended_is_counted_as_one() {
+        let mut history = History::default();
+        history.observe(1, &record(Some(Attempt { at_deadline: true, ..attempt(Class::Timeout) }), None));
+        history.observe(1, &record(Some(Attempt { at_deadline: true, ..attempt(Class::Success) }), None));
+        let bucket = Sketch::bucket(Duration::from_millis(5));
+        assert_eq!((history.total(Key::Censored(bucket)), history.total(Key::AtDeadline(bucket))), (1, 1));
+    }
+
+    #[test]
+    fn a_refusal_or_a_cancelled_attempt_is_no_evidence_about_the_service() {
+        let mut history = History::default();
+        history.observe(1, &record(None, Some(Ending::CircuitOpen)));
+        history.observe(1, &record(Some(attempt(Class::Cancelled)), Some(Ending::Cancelled)));
+        assert_eq!(history.attempts(), 0);
+        assert_eq!(history.total(Key::Call(Ending::CircuitOpen)), 1);
+    }
+
+    #[test]
+    fn a_probe_adds_its_latency_but_no_failure_of_the_service_when_it_is_up() {
+        let mut history = History::default();
+        history.observe(1, &record(Some(Attempt { probe: true, ..attempt(Class::Invalid) }), None));
+        assert_eq!(history.attempts(), 0);
+        assert_eq!(history.total(Key::Answered(Sketch::bucket(Duration::from_millis(5)))), 1);
+    }
+}
