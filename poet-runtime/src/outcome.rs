@@ -267,6 +267,69 @@ pub struct Attempt {
     pub probe: bool,
     /// Whether the deadline of the call ended it before its own limit did.
     pub at_deadline: bool,
+    /// How long the call waited before it, as a bin of [`crate::evidence::wait_bin`]; `None` for a first attempt.
+    pub waited: Option<u8>,
+    /// How many attempts of the operation were under way when it began, itself included, as a bin of
+    /// [`crate::evidence::load_bin`].
+    pub load: u8,
+    /// What it had to do with a second copy of the same request.
+    pub hedge: Hedge,
+}
+
+/// Whether an attempt was raced by a second copy of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub enum Hedge {
+    /// There was no second copy.
+    #[default]
+    None,
+    /// There was one, and the first answered first.
+    Lost,
+    /// There was one, and it answered first.
+    Won,
+}
+
+impl Hedge {
+    /// Every case, in the order of their discriminants.
+    pub const ALL: [Self; 3] = [Self::None, Self::Lost, Self::Won];
+}
+
+/// Which values a call was made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(u8)]
+pub enum Arm {
+    /// Those in force.
+    #[default]
+    InForce,
+    /// The last good ones: it was held out, so that what is in force can be compared with them.
+    HeldOut,
+    /// Those in force and one retry more, to see what no longer is tried.
+    Explored,
+}
+
+impl Arm {
+    /// Every arm, in the order of their discriminants.
+    pub const ALL: [Self; 3] = [Self::InForce, Self::HeldOut, Self::Explored];
+}
+
+/// What a circuit did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It opened.
+    Opened {
+        /// The failures that opened it, by [`FailureKind::index`]: they belong to the outage, not to the service when
+        /// it is up.
+        blamed: [u8; FailureKind::ALL.len()],
+        /// Whether it had closed so shortly before that the service was not back after all.
+        relapsed: bool,
+    },
+    /// It closed: the service is back. Both times count from the first of the failures that opened it.
+    Closed {
+        /// When it was last seen down.
+        down_for: Duration,
+        /// When it was first seen back.
+        back_after: Duration,
+    },
 }
 
 /// How the whole call went.
@@ -288,6 +351,8 @@ pub struct Finished {
     pub withheld: Option<Withheld>,
     /// What else the call showed, beside how it went.
     pub shown: Option<Shown>,
+    /// Which values it was made with.
+    pub arm: Arm,
 }
 
 /// What a finished call shows beside its class and its time.
@@ -307,7 +372,7 @@ pub enum Shown {
     },
 }
 
-/// What the pipeline hands to the recorder: an attempt, the end of a call, or both at once.
+/// What the pipeline hands to the recorder: an attempt, the end of a call, or both at once; or what a circuit did.
 #[derive(Clone, Copy, Debug)]
 pub struct Record {
     /// Which service and operation.
@@ -322,6 +387,8 @@ pub struct Record {
     pub attempt: Option<Attempt>,
     /// The call that ended.
     pub call: Option<Finished>,
+    /// What the circuit of the target did. Stands alone: a record of it has neither attempt nor call.
+    pub turn: Option<Turn>,
 }
 
 #[cfg(test)]

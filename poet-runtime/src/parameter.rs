@@ -2,6 +2,7 @@
 
 use crate::outcome::FailureKind;
 use crate::profile::Profile;
+use std::fmt;
 use std::time::Duration;
 
 /// One thing that can be learned: its name, unit, default and bounds.
@@ -23,6 +24,8 @@ pub struct Parameter {
     pub default: fn(&Profile) -> f64,
     /// What it is, in one sentence.
     pub about: &'static str,
+    /// What was estimated, where that is a share and no value of the parameter.
+    pub share: Option<&'static str>,
 }
 
 /// How far one learned move goes at most: what it brings is seen in the evidence before the next.
@@ -40,6 +43,8 @@ pub enum Step {
         /// begins with it. What no factor could do.
         least: f64,
     },
+    /// To wherever the evidence says: for what is switched on or off, or stands in no order.
+    Any,
 }
 
 impl Step {
@@ -59,6 +64,85 @@ pub enum Unit {
     Count,
     /// Seconds.
     Seconds,
+    /// A factor, or a share of one.
+    Factor,
+    /// Hours of the day: bit 0 is midnight to one o'clock.
+    Hours,
+    /// Days of the week: bit 0 is Monday.
+    Weekdays,
+    /// An hour of a day of the week in a week of the month, from [`MonthlyHour::code`]; 0 is none.
+    MonthlyHour,
+}
+
+/// One hour once a month: an hour of the n-th such day of the week.
+///
+/// # Examples
+///
+/// ```
+/// use poet_runtime::parameter::MonthlyHour;
+///
+/// let first_saturday = MonthlyHour { week: 1, weekday: 5, hour: 2 };
+/// assert_eq!(MonthlyHour::from_code(first_saturday.code()), Some(first_saturday));
+/// assert_eq!(first_saturday.to_string(), "first sat 02:00-03:00");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MonthlyHour {
+    /// 1 to 4: the n-th such day of the month; 5: the last one.
+    pub week: u8,
+    /// 0 is Monday.
+    pub weekday: u8,
+    /// 0 to 23.
+    pub hour: u8,
+}
+
+impl MonthlyHour {
+    /// The largest code.
+    pub const MAX: u16 = 5 * 168;
+
+    /// The number it is stored as, from 1.
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        1 + (self.week as u16 - 1) * 168 + self.weekday as u16 * 24 + self.hour as u16
+    }
+
+    /// What a code stands for; `None` for 0 and for what is none.
+    #[must_use]
+    pub const fn from_code(code: u16) -> Option<Self> {
+        if code == 0 || code > Self::MAX {
+            return None;
+        }
+        let code = code - 1;
+        Some(Self { week: (code / 168) as u8 + 1, weekday: (code % 168 / 24) as u8, hour: (code % 24) as u8 })
+    }
+}
+
+impl fmt::Display for MonthlyHour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let week = ["first", "second", "third", "fourth", "last"][usize::from(self.week.clamp(1, 5)) - 1];
+        let day = DAYS[usize::from(self.weekday % 7)];
+        write!(f, "{week} {day} {:02}:00-{:02}:00", self.hour, self.hour + 1)
+    }
+}
+
+const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+
+/// Runs of set bits, as half-open ranges.
+fn runs(mask: u32, bits: u32) -> impl Iterator<Item = (u32, u32)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        while at < bits && mask & (1 << at) == 0 {
+            at += 1;
+        }
+        let from = at;
+        while at < bits && mask & (1 << at) != 0 {
+            at += 1;
+        }
+        (at > from).then_some((from, at))
+    })
+}
+
+fn none_or(parts: &[String]) -> String {
+    if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
 }
 
 impl Unit {
@@ -71,11 +155,25 @@ impl Unit {
     ///
     /// assert_eq!(Unit::Seconds.show(0.0521), "52 ms");
     /// assert_eq!(Unit::Count.show(2.0), "2");
+    /// assert_eq!(Unit::Hours.show(f64::from(0b11_0000_0000_0000u32)), "12:00-14:00");
+    /// assert_eq!(Unit::Weekdays.show(96.0), "sat, sun");
     /// ```
     #[must_use]
     pub fn show(self, value: f64) -> String {
         match self {
             Self::Count => format!("{value:.0}"),
+            Self::Factor => format!("{value:.2}"),
+            Self::Hours => {
+                let hours = runs(value as u32, 24).map(|(from, until)| format!("{from:02}:00-{until:02}:00"));
+                none_or(&hours.collect::<Vec<_>>())
+            }
+            Self::Weekdays => {
+                let days = (0..7).filter(|day| value as u32 & (1 << day) != 0);
+                none_or(&days.map(|day| DAYS[day].to_owned()).collect::<Vec<_>>())
+            }
+            Self::MonthlyHour => {
+                MonthlyHour::from_code(value as u16).map_or_else(|| "none".to_owned(), |hour| hour.to_string())
+            }
             Self::Seconds if value < 0.0095 => format!("{:.1} ms", value * 1e3),
             Self::Seconds if value < 0.9995 => format!("{:.0} ms", value * 1e3),
             Self::Seconds if value < 120.0 => format!("{value:.1} s"),
@@ -94,6 +192,7 @@ pub static MAX_RETRIES: Parameter = Parameter {
     step: Step::ONE,
     default: |profile| f64::from(profile.max_retries),
     about: "extra tries after a failed attempt, for each kind of failure apart",
+    share: Some("chance of success"),
 };
 
 /// `timeout.attempt`: the longest one attempt may take.
@@ -108,6 +207,7 @@ pub static ATTEMPT_TIMEOUT: Parameter = Parameter {
     step: Step::Times { up: 1.5, down: 2.0, least: 0.005 },
     default: |profile| profile.attempt_timeout.as_secs_f64(),
     about: "the longest one attempt may take",
+    share: None,
 };
 
 /// `retry.base_delay`: the delay before the first retry.
@@ -120,18 +220,33 @@ pub static BASE_DELAY: Parameter = Parameter {
     step: Step::twice(0.010),
     default: |profile| profile.base_delay.as_secs_f64(),
     about: "the delay before the first retry, doubled for each further one, with full jitter",
+    share: None,
 };
 
-/// `breaker.failure_threshold`: failures in a row that open the circuit.
+/// `breaker.failure_threshold`: failures of one kind in a row that open the circuit.
 pub static FAILURE_THRESHOLD: Parameter = Parameter {
     name: "breaker.failure_threshold",
     unit: Unit::Count,
-    per_failure: false,
+    per_failure: true,
     min: 2.0,
     max: 50.0,
     step: Step::ONE,
     default: |profile| f64::from(profile.failure_threshold),
-    about: "failures in a row that open the circuit",
+    about: "failures in a row that open the circuit, for each kind of failure apart; of several kinds each counts its share",
+    share: Some("of attempts fail so while the service is up"),
+};
+
+/// `breaker.success_credit`: how much of what opens the circuit one success takes back.
+pub static SUCCESS_CREDIT: Parameter = Parameter {
+    name: "breaker.success_credit",
+    unit: Unit::Factor,
+    per_failure: false,
+    min: 0.05,
+    max: 1.0,
+    step: Step::Any,
+    default: |_| 1.0,
+    about: "how much of what opens the circuit one success takes back; 1: all of it",
+    share: Some("of probes succeed although the service is down"),
 };
 
 /// `breaker.open_for`: how long the circuit stays open before it is probed.
@@ -144,6 +259,20 @@ pub static OPEN_FOR: Parameter = Parameter {
     step: Step::twice(1.0),
     default: |profile| profile.open_for.as_secs_f64(),
     about: "how long the circuit stays open before it is probed",
+    share: None,
+};
+
+/// `breaker.open_growth`: how many times as long the circuit stays open after each probe that failed.
+pub static OPEN_GROWTH: Parameter = Parameter {
+    name: "breaker.open_growth",
+    unit: Unit::Factor,
+    per_failure: false,
+    min: 1.0,
+    max: 4.0,
+    step: Step::Any,
+    default: |_| 1.0,
+    about: "how many times as long the circuit stays open after each probe that failed, up to 30 min",
+    share: None,
 };
 
 /// `breaker.success_threshold`: successful probes that close the circuit.
@@ -156,6 +285,7 @@ pub static SUCCESS_THRESHOLD: Parameter = Parameter {
     step: Step::ONE,
     default: |profile| f64::from(profile.success_threshold),
     about: "successful probes that close the circuit",
+    share: Some("of probes succeed although the service is down"),
 };
 
 /// `cache.ttl`: how long an answer is fresh.
@@ -168,6 +298,7 @@ pub static CACHE_TTL: Parameter = Parameter {
     step: Step::twice(1.0),
     default: |profile| profile.cache_ttl.as_secs_f64(),
     about: "how long an answer is served from the cache, where the operation is declared cacheable",
+    share: Some("of the hits are out of date"),
 };
 
 /// `batch.threshold`: the fewest items worth one call for all of them.
@@ -180,6 +311,7 @@ pub static BATCH_THRESHOLD: Parameter = Parameter {
     step: Step::twice(2.0),
     default: |profile| f64::from(profile.batch_threshold),
     about: "the fewest calls that are made as one, where the operation has a bulk form",
+    share: None,
 };
 
 /// `batch.window`: how long a call waits for others to join it.
@@ -192,6 +324,7 @@ pub static BATCH_WINDOW: Parameter = Parameter {
     step: Step::twice(0.001),
     default: |profile| profile.batch_window.as_secs_f64(),
     about: "how long a call waits for others to be made with it",
+    share: None,
 };
 
 /// `batch.max_size`: the most items of one call.
@@ -204,6 +337,72 @@ pub static BATCH_MAX_SIZE: Parameter = Parameter {
     step: Step::twice(2.0),
     default: |profile| f64::from(profile.batch_max_size),
     about: "the most calls that are made as one",
+    share: None,
+};
+
+/// `hedge.delay`: how long an attempt is waited for before a second copy of it is sent; 0: none is.
+pub static HEDGE_DELAY: Parameter = Parameter {
+    name: "hedge.delay",
+    unit: Unit::Seconds,
+    per_failure: false,
+    min: 0.0,
+    max: 60.0,
+    step: Step::Any,
+    default: |_| 0.0,
+    about: "how long an attempt of a repeatable operation is waited for before a second one races it; 0: never",
+    share: None,
+};
+
+/// `concurrency.limit`: attempts under way at once.
+pub static CONCURRENCY_LIMIT: Parameter = Parameter {
+    name: "concurrency.limit",
+    unit: Unit::Count,
+    per_failure: false,
+    min: 1.0,
+    max: 1_024.0,
+    step: Step::Times { up: 1.5, down: 1.5, least: 1.0 },
+    default: |profile| f64::from(profile.concurrency_limit),
+    about: "attempts of the operation that are under way at once; others wait for their turn, within their deadline",
+    share: None,
+};
+
+/// `defer.hours`: hours of the day in which calls that may wait are put off.
+pub static DEFER_HOURS: Parameter = Parameter {
+    name: "defer.hours",
+    unit: Unit::Hours,
+    per_failure: false,
+    min: 0.0,
+    max: 16_777_215.0,
+    step: Step::Any,
+    default: |_| 0.0,
+    about: "hours of the day, in the service's time zone, in which calls that may wait are put off",
+    share: Some("of attempts fail in these hours"),
+};
+
+/// `defer.weekdays`: days of the week on which calls that may wait are put off.
+pub static DEFER_WEEKDAYS: Parameter = Parameter {
+    name: "defer.weekdays",
+    unit: Unit::Weekdays,
+    per_failure: false,
+    min: 0.0,
+    max: 127.0,
+    step: Step::Any,
+    default: |_| 0.0,
+    about: "days of the week, in the service's time zone, on which calls that may wait are put off",
+    share: Some("of attempts fail on these days"),
+};
+
+/// `defer.monthly`: the hour of the month in which calls that may wait are put off.
+pub static DEFER_MONTHLY: Parameter = Parameter {
+    name: "defer.monthly",
+    unit: Unit::MonthlyHour,
+    per_failure: false,
+    min: 0.0,
+    max: MonthlyHour::MAX as f64,
+    step: Step::Any,
+    default: |_| 0.0,
+    about: "the hour once a month, in the service's time zone, in which calls that may wait are put off",
+    share: Some("of attempts fail in this hour"),
 };
 
 /// Every parameter. Adding one is a `static` and a line here.
@@ -212,12 +411,19 @@ pub static ALL: &[&Parameter] = &[
     &ATTEMPT_TIMEOUT,
     &BASE_DELAY,
     &FAILURE_THRESHOLD,
+    &SUCCESS_CREDIT,
     &OPEN_FOR,
+    &OPEN_GROWTH,
     &SUCCESS_THRESHOLD,
     &CACHE_TTL,
     &BATCH_THRESHOLD,
     &BATCH_WINDOW,
     &BATCH_MAX_SIZE,
+    &HEDGE_DELAY,
+    &CONCURRENCY_LIMIT,
+    &DEFER_HOURS,
+    &DEFER_WEEKDAYS,
+    &DEFER_MONTHLY,
 ];
 
 /// The parameter of that name.
@@ -247,8 +453,12 @@ pub struct Values {
     pub max_delay: Duration,
     /// The longest a whole call may take.
     pub deadline: Duration,
-    /// Failures in a row that open the circuit.
-    pub failure_threshold: u32,
+    /// Failures of each kind in a row that open the circuit, by [`FailureKind::index`].
+    pub failure_threshold: [u16; FailureKind::ALL.len()],
+    /// How much of what opens the circuit one success takes back; 1: all of it.
+    pub success_credit: f64,
+    /// How many times as long the circuit stays open after each probe that failed.
+    pub open_growth: f64,
     /// How long the circuit stays open before it is probed.
     pub open_for: Duration,
     /// Successful probes that close the circuit.
@@ -261,6 +471,18 @@ pub struct Values {
     pub batch_window: Duration,
     /// The most items of one call.
     pub batch_max_size: u32,
+    /// How long an attempt is waited for before a second copy of it is sent; `ZERO`: none is.
+    pub hedge_delay: Duration,
+    /// Attempts under way at once.
+    pub concurrency_limit: u16,
+    /// Hours of the day in which calls that may wait are put off; bit 0 is midnight to one o'clock.
+    pub defer_hours: u32,
+    /// Days of the week on which they are; bit 0 is Monday.
+    pub defer_weekdays: u8,
+    /// The hour once a month in which they are, as [`MonthlyHour::code`]; 0: none.
+    pub defer_monthly: u16,
+    /// Of 256 calls that do not matter much, how many are made with the last good values instead of these.
+    pub held_out: u8,
     /// The highest revision among the learned values in force; 0 where nothing was learned.
     pub revision: u64,
 }
@@ -276,13 +498,21 @@ impl Values {
             base_delay: profile.base_delay,
             max_delay: profile.max_delay,
             deadline: profile.deadline,
-            failure_threshold: profile.failure_threshold,
+            failure_threshold: [saturated(profile.failure_threshold); FailureKind::ALL.len()],
+            success_credit: 1.0,
+            open_growth: 1.0,
             open_for: profile.open_for,
             success_threshold: profile.success_threshold,
             cache_ttl: profile.cache_ttl,
             batch_threshold: profile.batch_threshold,
             batch_window: profile.batch_window,
             batch_max_size: profile.batch_max_size,
+            hedge_delay: Duration::ZERO,
+            concurrency_limit: saturated(profile.concurrency_limit),
+            defer_hours: 0,
+            defer_weekdays: 0,
+            defer_monthly: 0,
+            held_out: 0,
             revision: 0,
         }
     }
@@ -302,13 +532,23 @@ impl Values {
             },
             "timeout.attempt" => self.attempt_timeout = seconds,
             "retry.base_delay" => self.base_delay = seconds,
-            "breaker.failure_threshold" => self.failure_threshold = count,
+            "breaker.failure_threshold" => match after {
+                Some(kind) => self.failure_threshold[kind.index()] = saturated(count),
+                None => self.failure_threshold = [saturated(count); FailureKind::ALL.len()],
+            },
+            "breaker.success_credit" => self.success_credit = value,
+            "breaker.open_growth" => self.open_growth = value,
             "breaker.open_for" => self.open_for = seconds,
             "breaker.success_threshold" => self.success_threshold = count,
             "cache.ttl" => self.cache_ttl = seconds,
             "batch.threshold" => self.batch_threshold = count,
             "batch.window" => self.batch_window = seconds,
             "batch.max_size" => self.batch_max_size = count,
+            "hedge.delay" => self.hedge_delay = seconds,
+            "concurrency.limit" => self.concurrency_limit = saturated(count),
+            "defer.hours" => self.defer_hours = count,
+            "defer.weekdays" => self.defer_weekdays = count as u8,
+            "defer.monthly" => self.defer_monthly = saturated(count),
             _ => return false,
         }
         true
@@ -324,13 +564,23 @@ impl Values {
             }),
             "timeout.attempt" => self.attempt_timeout.as_secs_f64(),
             "retry.base_delay" => self.base_delay.as_secs_f64(),
-            "breaker.failure_threshold" => f64::from(self.failure_threshold),
+            "breaker.failure_threshold" => f64::from(match after {
+                Some(kind) => self.failure_threshold[kind.index()],
+                None => self.failure_threshold.into_iter().min().unwrap_or(u16::MAX),
+            }),
+            "breaker.success_credit" => self.success_credit,
+            "breaker.open_growth" => self.open_growth,
             "breaker.open_for" => self.open_for.as_secs_f64(),
             "breaker.success_threshold" => f64::from(self.success_threshold),
             "cache.ttl" => self.cache_ttl.as_secs_f64(),
             "batch.threshold" => f64::from(self.batch_threshold),
             "batch.window" => self.batch_window.as_secs_f64(),
             "batch.max_size" => f64::from(self.batch_max_size),
+            "hedge.delay" => self.hedge_delay.as_secs_f64(),
+            "concurrency.limit" => f64::from(self.concurrency_limit),
+            "defer.hours" => f64::from(self.defer_hours),
+            "defer.weekdays" => f64::from(self.defer_weekdays),
+            "defer.monthly" => f64::from(self.defer_monthly),
             _ => return None,
         })
     }
@@ -340,6 +590,11 @@ impl Values {
     pub fn most_retries(&self) -> u8 {
         self.max_retries.iter().copied().max().unwrap_or(0)
     }
+}
+
+/// More than fits is as good as no bound.
+fn saturated(count: u32) -> u16 {
+    u16::try_from(count).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]
@@ -364,6 +619,21 @@ mod tests {
         assert!(values.set("timeout.attempt", None, 1e9));
         assert_eq!(values.attempt_timeout, Duration::from_secs(300));
         assert!(!values.set("timeout.attempt", None, f64::NAN));
+    }
+
+    #[test]
+    fn every_hour_of_a_month_has_a_code_of_its_own() {
+        for code in 1..=MonthlyHour::MAX {
+            assert_eq!(MonthlyHour::from_code(code).map(MonthlyHour::code), Some(code));
+        }
+        assert_eq!((MonthlyHour::from_code(0), MonthlyHour::from_code(MonthlyHour::MAX + 1)), (None, None));
+    }
+
+    #[test]
+    fn hours_and_days_read_as_a_person_writes_them() {
+        let hours = Unit::Hours.show(f64::from(1u32 << 23 | 0b1 | 0b11 << 12));
+        assert_eq!(hours, "00:00-01:00, 12:00-14:00, 23:00-24:00");
+        assert_eq!((Unit::Hours.show(0.0), Unit::Weekdays.show(0.0)), ("none".to_owned(), "none".to_owned()));
     }
 
     #[test]

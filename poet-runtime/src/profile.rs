@@ -3,7 +3,7 @@
 //! A profile holds no behaviour of its own. It states defaults, the bounds no learner may cross, and who recognises
 //! the domain's errors. Configuration is laid over it, learned values move within its bounds.
 
-use crate::outcome::Class;
+use crate::outcome::{Class, Ending, Finished};
 use crate::service::FindCaller;
 use std::error::Error;
 use std::time::Duration;
@@ -63,6 +63,8 @@ pub struct Profile {
     pub batch_window: Duration,
     /// The most calls that are made as one. Default 50.
     pub batch_max_size: u32,
+    /// Attempts of one operation that are under way at once; others wait for their turn. Default 64.
+    pub concurrency_limit: u32,
     /// What a learned value is worth.
     pub utility: Utility,
     /// Recognises the domain's own errors in an error's source chain. Default: recognises none.
@@ -99,6 +101,7 @@ impl Profile {
             batch_threshold: 5,
             batch_window: Duration::from_millis(50),
             batch_max_size: 50,
+            concurrency_limit: 64,
             utility: Utility::DEFAULT,
             classify: None,
             caller: None,
@@ -126,4 +129,15 @@ pub struct Utility {
 impl Utility {
     /// The defaults of the reference world.
     pub const DEFAULT: Self = Self { value: 1.0, call: 0.06, second: 0.02, stale: 0.5, hour_late: 0.05 };
+
+    /// What one finished call was worth, from 0 (as bad as a failure that cost as much as a success is worth, or worse)
+    /// to 1 (a success that cost nothing); 0.5 where nothing was gained or lost.
+    #[must_use]
+    pub fn worth(&self, call: &Finished) -> f64 {
+        let value = if call.ending == Ending::Done { self.value } else { 0.0 };
+        let cost = self.call * f64::from(call.attempts) + self.second * call.elapsed.as_secs_f64();
+        // Without a value to compare costs with, less is better in itself.
+        let scale = if self.value > 0.0 { self.value } else { 1.0 };
+        (((value - cost) / scale + 1.0) / 2.0).clamp(0.0, 1.0)
+    }
 }

@@ -11,7 +11,7 @@ use std::hint;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
 
-const WORDS: usize = 11;
+const WORDS: usize = 15;
 const REVISION: usize = 7;
 const CACHE_TTL: usize = 8;
 const NANOS: u32 = 30;
@@ -70,7 +70,9 @@ impl Published {
 fn encode(values: &Values) -> [u64; WORDS] {
     let mut retries = [0; 8];
     retries[..FailureKind::ALL.len()].copy_from_slice(&values.max_retries);
+    retries[6] = values.held_out;
     retries[7] = u8::from(values.attempt_timeout_pinned);
+    let [a, b, c, d, e, f] = values.failure_threshold;
     [
         u64::from_le_bytes(retries),
         word(values.attempt_timeout),
@@ -78,11 +80,15 @@ fn encode(values: &Values) -> [u64; WORDS] {
         word(values.max_delay),
         word(values.deadline),
         word(values.open_for),
-        u64::from(values.failure_threshold) << 32 | u64::from(values.success_threshold),
+        four([a, b, c, d]),
         values.revision,
         word(values.cache_ttl),
         word(values.batch_window),
         u64::from(values.batch_threshold) << 32 | u64::from(values.batch_max_size),
+        four([e, f, share(values.success_credit), thousandths(values.open_growth)]),
+        u64::from(values.success_threshold) << 32 | u64::from(values.concurrency_limit),
+        word(values.hedge_delay),
+        u64::from(values.defer_hours) << 32 | u64::from(values.defer_weekdays) << 16 | u64::from(values.defer_monthly),
     ]
 }
 
@@ -99,14 +105,47 @@ fn decode(words: &[u64; WORDS]) -> Values {
         max_delay: duration(words[3]),
         deadline: duration(words[4]),
         open_for: duration(words[5]),
-        failure_threshold: (words[6] >> 32) as u32,
-        success_threshold: words[6] as u32,
+        failure_threshold: [
+            quarter(words[6], 0),
+            quarter(words[6], 1),
+            quarter(words[6], 2),
+            quarter(words[6], 3),
+            quarter(words[11], 0),
+            quarter(words[11], 1),
+        ],
+        success_credit: f64::from(quarter(words[11], 2)) / f64::from(u16::MAX),
+        open_growth: f64::from(quarter(words[11], 3)) / 1_000.0,
+        success_threshold: (words[12] >> 32) as u32,
+        concurrency_limit: quarter(words[12], 0),
         revision: words[REVISION],
         cache_ttl: duration(words[CACHE_TTL]),
         batch_window: duration(words[9]),
         batch_threshold: (words[10] >> 32) as u32,
         batch_max_size: words[10] as u32,
+        hedge_delay: duration(words[13]),
+        defer_hours: (words[14] >> 32) as u32,
+        defer_weekdays: quarter(words[14], 1) as u8,
+        defer_monthly: quarter(words[14], 0),
+        held_out: retries[6],
     }
+}
+
+fn four(parts: [u16; 4]) -> u64 {
+    parts.into_iter().rev().fold(0, |word, part| word << 16 | u64::from(part))
+}
+
+#[inline]
+fn quarter(word: u64, index: u32) -> u16 {
+    (word >> (16 * index)) as u16
+}
+
+/// Of 65,535 parts. Finer than any estimate.
+fn share(part: f64) -> u16 {
+    (part * f64::from(u16::MAX)).round() as u16
+}
+
+fn thousandths(factor: f64) -> u16 {
+    (factor * 1_000.0).round() as u16
 }
 
 /// Seconds above nanoseconds, so that neither way needs a division; 544 years at most.
@@ -133,7 +172,9 @@ mod tests {
             base_delay: Duration::from_millis(u64::from(n)),
             max_delay: Duration::from_micros(u64::from(n)),
             deadline: Duration::from_secs(u64::from(n)),
-            failure_threshold: n,
+            failure_threshold: [n as u16, 1, 2, n as u16, 4, n as u16],
+            success_credit: 1.0 / f64::from(1 << (n % 2)),
+            open_growth: f64::from(n % 3 + 1),
             open_for: Duration::new(7, n),
             success_threshold: n,
             revision: u64::from(n),
@@ -141,7 +182,19 @@ mod tests {
             batch_threshold: n,
             batch_window: Duration::new(1, n),
             batch_max_size: n + 1,
+            hedge_delay: Duration::from_millis(u64::from(n)),
+            concurrency_limit: n as u16,
+            defer_hours: n,
+            defer_weekdays: n as u8,
+            defer_monthly: n as u16,
+            held_out: n as u8,
         }
+    }
+
+    /// A share is published as one of 65,535.
+    fn same(read: &Values, written: &Values) {
+        assert!((read.success_credit - written.success_credit).abs() < 1e-4);
+        assert_eq!(Values { success_credit: written.success_credit, ..read.clone() }, *written);
     }
 
     #[test]
@@ -150,7 +203,7 @@ mod tests {
         assert_eq!(published.load(), Values::of(Profile::GENERAL));
         for n in [0, 1, 250, 999_999_999] {
             published.store(&values(n));
-            assert_eq!(published.load(), values(n));
+            same(&published.load(), &values(n));
             assert_eq!(published.cache_ttl(), (values(n).cache_ttl, values(n).revision));
         }
     }
@@ -162,7 +215,7 @@ mod tests {
         let writing = std::thread::spawn(move || (0..200_000).for_each(|n| writer.store(&values(n % 200))));
         while !writing.is_finished() {
             let read = published.load();
-            assert_eq!(read, values(read.failure_threshold));
+            same(&read, &values(read.success_threshold));
         }
         writing.join().unwrap();
     }

@@ -125,7 +125,7 @@ impl Target {
     fn thresholds(&self) -> Thresholds {
         let values = self.values();
         Thresholds {
-            failures: values.failure_threshold,
+            failures: u32::from(values.failure_threshold.into_iter().min().unwrap_or(u16::MAX)),
             open_for: values.open_for,
             successes: values.success_threshold,
         }

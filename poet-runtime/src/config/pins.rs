@@ -106,7 +106,7 @@ pub(super) fn find(name: &str) -> Result<Pinned, String> {
 /// The value, where it is within the bounds of its parameter.
 pub(super) fn within(parameter: &Parameter, value: f64) -> Result<f64, String> {
     let fits = (parameter.min..=parameter.max).contains(&value)
-        && (parameter.unit != Unit::Count || value.fract().abs() < f64::EPSILON);
+        && (matches!(parameter.unit, Unit::Seconds | Unit::Factor) || value.fract().abs() < f64::EPSILON);
     if fits { Ok(value) } else { Err(format!("expected {}, found {value}", allowed(parameter))) }
 }
 
@@ -115,6 +115,12 @@ pub(super) fn allowed(parameter: &Parameter) -> String {
     let Parameter { min, max, .. } = parameter;
     match parameter.unit {
         Unit::Count => format!("a whole number from {min} to {max}"),
+        Unit::Factor => format!("a number from {min} to {max}"),
+        Unit::Hours => {
+            "hours of the day as a sum of powers of two, 1 for the hour after midnight; better write `avoid`".to_owned()
+        }
+        Unit::Weekdays => "days of the week as a sum of powers of two, 1 for Monday; better write `avoid`".to_owned(),
+        Unit::MonthlyHour => format!("the number of an hour of the month from {min} to {max}; better write `avoid`"),
         Unit::Seconds => format!("seconds from {min} to {max}, or a duration such as \"2s\""),
     }
 }

@@ -470,12 +470,12 @@ fn every_example_and_every_parameter_of_the_documentation_is_true() {
     }
     for parameter in crate::parameter::ALL {
         let shown = |value: f64| match parameter.unit {
-            crate::parameter::Unit::Count => value.to_string(),
             crate::parameter::Unit::Seconds => {
                 let short = duration::show(Duration::from_secs_f64(value));
                 let unit = short.trim_start_matches(|c: char| c.is_ascii_digit());
                 format!("{} {unit}", short.trim_end_matches(unit))
             }
+            _ => value.to_string(),
         };
         let bounds = format!("{} to {} |", shown(parameter.min), shown(parameter.max));
         let row = page.lines().find(|line| line.starts_with(&format!("| `{}` |", parameter.name)));

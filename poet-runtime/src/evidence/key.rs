@@ -1,6 +1,6 @@
 //! What is counted, each kind under a stable name.
 
-use crate::outcome::{Ending, FailureKind};
+use crate::outcome::{Arm, Ending, FailureKind};
 use std::time::Duration;
 
 /// Retries beyond this many share one counter.
@@ -30,6 +30,174 @@ pub enum Key {
     Changed(u8),
     /// A sum over the calls made for several items at once.
     Batch(BatchSum),
+    /// A retry made after a wait in this bin of [`wait_bin`], after a failure of this kind.
+    Waited(u8, FailureKind),
+    /// The same, where the retry succeeded.
+    WaitHelped(u8, FailureKind),
+    /// A failure of this kind that opened the circuit: it belongs to an outage. Also counted as [`Key::Attempt`].
+    Blamed(FailureKind),
+    /// What a circuit did.
+    Circuit(Circuit),
+    /// A probe of this class, made while the circuit was open.
+    Probed(AttemptClass),
+    /// An outage that lasted for a time in this bin of [`outage_bin`].
+    Outage(u8),
+    /// A sum over answered attempts that began while so many were under way, as a bin of [`load_bin`].
+    Load(LoadSum, u8),
+    /// Attempts that were raced by a second copy, and how the race ended.
+    Hedged(bool),
+    /// A sum over the calls made with values of one revision.
+    Effect(Effect),
+}
+
+/// What a circuit did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Circuit {
+    /// It opened.
+    Opened,
+    /// Those of the openings that came so shortly after it had closed that the service was not back after all.
+    Relapsed,
+}
+
+impl Circuit {
+    /// Every case, in the order of their discriminants.
+    pub const ALL: [Self; 2] = [Self::Opened, Self::Relapsed];
+}
+
+/// What is summed up by load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum LoadSum {
+    /// Attempts that were answered.
+    Answered,
+    /// Their microseconds.
+    Micros,
+    /// Attempts that failed in a way that load can cause: timeouts, throttling, transient failures.
+    Failed,
+}
+
+impl LoadSum {
+    /// Every sum, in the order of their discriminants.
+    pub const ALL: [Self; 3] = [Self::Answered, Self::Micros, Self::Failed];
+}
+
+/// One sum over the calls that were made with values of one revision: what a move brought is the difference between
+/// the arms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Effect {
+    /// The revision, modulo [`Effect::SLOTS`]: moves are so rare that no two of them share one within the life of
+    /// what is compared.
+    pub slot: u16,
+    /// Which values the calls were made with.
+    pub arm: Arm,
+    /// What is summed up.
+    pub sum: EffectSum,
+}
+
+/// What is summed up over the calls of one revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum EffectSum {
+    /// Calls.
+    Calls,
+    /// What they were worth, in millionths of the range from the worst (0) to the best (1).
+    Worth,
+    /// The squares of it, in millionths.
+    WorthSquared,
+}
+
+impl EffectSum {
+    /// Every sum, in the order of their discriminants.
+    pub const ALL: [Self; 3] = [Self::Calls, Self::Worth, Self::WorthSquared];
+}
+
+impl Effect {
+    /// How many revisions have a slot of their own.
+    pub const SLOTS: u64 = 4_096;
+
+    /// The slot of a revision.
+    #[must_use]
+    pub const fn slot(revision: u64) -> u16 {
+        (revision % Self::SLOTS) as u16
+    }
+
+    fn encode(self) -> u16 {
+        self.slot * 16 + self.arm as u16 * 4 + self.sum as u16
+    }
+
+    fn decode(index: u16) -> Option<Self> {
+        let arm = *Arm::ALL.get(usize::from(index / 4 % 4))?;
+        let sum = *EffectSum::ALL.get(usize::from(index % 4))?;
+        Some(Self { slot: index / 16, arm, sum })
+    }
+}
+
+/// How many bins of waits there are.
+pub const WAIT_BINS: u8 = 6;
+
+/// Where the bins of waits end, in seconds; the last has no end.
+const WAITS: [f64; WAIT_BINS as usize - 1] = [0.03, 0.1, 0.3, 1.0, 3.0];
+
+/// The bin of the wait before a retry: up to 30 ms, 100 ms, 300 ms, 1 s, 3 s, and longer.
+#[must_use]
+pub fn wait_bin(wait: Duration) -> u8 {
+    let seconds = wait.as_secs_f64();
+    WAITS.iter().take_while(|end| seconds >= **end).count() as u8
+}
+
+/// The wait a bin of [`wait_bin`] stands for: the geometric middle of it.
+#[must_use]
+pub fn bin_wait(bin: u8) -> Duration {
+    const MIDDLES: [f64; WAIT_BINS as usize] = [0.015, 0.055, 0.173, 0.548, 1.732, 5.0];
+    Duration::from_secs_f64(MIDDLES[usize::from(bin.min(WAIT_BINS - 1))])
+}
+
+/// How many bins of outages there are.
+pub const OUTAGE_BINS: u8 = 96;
+
+/// The bin of the length of an outage: quarter octaves (each 19 % longer than the one before) from 1 s to 194 days.
+///
+/// # Examples
+///
+/// ```
+/// use poet_runtime::evidence::{bin_outage, outage_bin};
+/// use std::time::Duration;
+///
+/// let bin = outage_bin(Duration::from_secs(300));
+/// assert!(bin_outage(bin) <= Duration::from_secs(300) && bin_outage(bin + 1) > Duration::from_secs(300));
+/// ```
+#[must_use]
+pub fn outage_bin(length: Duration) -> u8 {
+    let octaves = length.as_secs_f64().max(1.0).log2();
+    (octaves * 4.0 + 1e-9).floor().clamp(0.0, f64::from(OUTAGE_BINS - 1)) as u8
+}
+
+/// The length a bin of [`outage_bin`] begins with.
+#[must_use]
+pub fn bin_outage(bin: u8) -> Duration {
+    Duration::from_secs_f64((f64::from(bin.min(OUTAGE_BINS)) / 4.0).exp2())
+}
+
+/// How many bins of load there are.
+pub const LOAD_BINS: u8 = 11;
+
+/// The bin of a number of attempts under way: powers of two, from 1 to 1,024 and more.
+///
+/// # Examples
+///
+/// ```
+/// use poet_runtime::evidence::load_bin;
+///
+/// assert_eq!([0, 1, 2, 3, 4, 63, 64, 5_000].map(load_bin), [0, 0, 1, 1, 2, 5, 6, 10]);
+/// ```
+#[must_use]
+pub const fn load_bin(under_way: u32) -> u8 {
+    match under_way.checked_ilog2() {
+        None => 0,
+        Some(bin) if bin >= LOAD_BINS as u32 => LOAD_BINS - 1,
+        Some(bin) => bin as u8,
+    }
 }
 
 /// The sums from which the time of a batch is fitted as `a + b * items` by least squares: they add up like counts.
@@ -94,6 +262,25 @@ pub enum AttemptClass {
     Failure(FailureKind),
 }
 
+impl AttemptClass {
+    /// Every class.
+    pub fn all() -> impl Iterator<Item = Self> {
+        [Self::Success, Self::Permanent].into_iter().chain(FailureKind::ALL.map(Self::Failure))
+    }
+
+    fn encode(self) -> u16 {
+        match self {
+            Self::Success => 0,
+            Self::Permanent => 1,
+            Self::Failure(kind) => 2 + kind.index() as u16,
+        }
+    }
+
+    fn decode(index: u16) -> Option<Self> {
+        Self::all().find(|class| class.encode() == index)
+    }
+}
+
 impl Key {
     /// The kind and index under which the key is stored: stable names, never to be reused.
     #[must_use]
@@ -103,15 +290,22 @@ impl Key {
             Self::Answered(bucket) => ("answered", u16::from(bucket)),
             Self::Censored(bucket) => ("censored", u16::from(bucket)),
             Self::AtDeadline(bucket) => ("at_deadline", u16::from(bucket)),
-            Self::Attempt(AttemptClass::Success) => ("attempt", 0),
-            Self::Attempt(AttemptClass::Permanent) => ("attempt", 1),
-            Self::Attempt(AttemptClass::Failure(kind)) => ("attempt", 2 + kind.index() as u16),
+            Self::Attempt(class) => ("attempt", class.encode()),
             Self::Retried(n, kind) => ("retried", pair(n, kind)),
             Self::Recovered(n, kind) => ("recovered", pair(n, kind)),
             Self::Call(ending) => ("call", ending as u16),
             Self::Unchanged(bin) => ("unchanged", u16::from(bin)),
             Self::Changed(bin) => ("changed", u16::from(bin)),
             Self::Batch(sum) => ("batch", sum as u16),
+            Self::Waited(bin, kind) => ("waited", pair(bin, kind)),
+            Self::WaitHelped(bin, kind) => ("wait_helped", pair(bin, kind)),
+            Self::Blamed(kind) => ("blamed", kind.index() as u16),
+            Self::Circuit(what) => ("circuit", what as u16),
+            Self::Probed(class) => ("probed", class.encode()),
+            Self::Outage(bin) => ("outage", u16::from(bin)),
+            Self::Load(sum, bin) => ("load", u16::from(bin) * 4 + sum as u16),
+            Self::Hedged(won) => ("hedged", u16::from(won)),
+            Self::Effect(effect) => ("effect", effect.encode()),
         }
     }
 
@@ -127,17 +321,27 @@ impl Key {
             "answered" => Self::Answered(byte()?),
             "censored" => Self::Censored(byte()?),
             "at_deadline" => Self::AtDeadline(byte()?),
-            "attempt" => Self::Attempt(match index {
-                0 => AttemptClass::Success,
-                1 => AttemptClass::Permanent,
-                n => AttemptClass::Failure(*FailureKind::ALL.get(usize::from(n) - 2)?),
-            }),
+            "attempt" => Self::Attempt(AttemptClass::decode(index)?),
             "retried" => pair().map(|(n, kind)| Self::Retried(n, kind))?,
             "recovered" => pair().map(|(n, kind)| Self::Recovered(n, kind))?,
             "call" => Self::Call(*Ending::ALL.get(usize::from(index))?),
             "unchanged" => Self::Unchanged(byte().filter(|bin| *bin < AGE_BINS)?),
             "changed" => Self::Changed(byte().filter(|bin| *bin < AGE_BINS)?),
             "batch" => Self::Batch(*BatchSum::ALL.get(usize::from(index))?),
+            "waited" => pair().filter(|(bin, _)| *bin < WAIT_BINS).map(|(bin, kind)| Self::Waited(bin, kind))?,
+            "wait_helped" => {
+                pair().filter(|(bin, _)| *bin < WAIT_BINS).map(|(bin, kind)| Self::WaitHelped(bin, kind))?
+            }
+            "blamed" => Self::Blamed(*FailureKind::ALL.get(usize::from(index))?),
+            "circuit" => Self::Circuit(*Circuit::ALL.get(usize::from(index))?),
+            "probed" => Self::Probed(AttemptClass::decode(index)?),
+            "outage" => Self::Outage(byte().filter(|bin| *bin < OUTAGE_BINS)?),
+            "load" => {
+                let bin = u8::try_from(index / 4).ok().filter(|bin| *bin < LOAD_BINS)?;
+                Self::Load(*LoadSum::ALL.get(usize::from(index % 4))?, bin)
+            }
+            "hedged" => Self::Hedged(index == 1),
+            "effect" => Self::Effect(Effect::decode(index)?),
             _ => return None,
         })
     }
@@ -159,6 +363,17 @@ mod tests {
         keys.extend(Ending::ALL.map(Key::Call));
         keys.extend([0, AGE_BINS - 1].into_iter().flat_map(|bin| [Key::Unchanged(bin), Key::Changed(bin)]));
         keys.extend(BatchSum::ALL.map(Key::Batch));
+        for kind in FailureKind::ALL {
+            keys.extend([Key::Blamed(kind), Key::Waited(0, kind), Key::WaitHelped(WAIT_BINS - 1, kind)]);
+        }
+        keys.extend(Circuit::ALL.map(Key::Circuit));
+        keys.extend(AttemptClass::all().map(Key::Probed));
+        keys.extend([0, OUTAGE_BINS - 1].map(Key::Outage));
+        keys.extend(LoadSum::ALL.into_iter().flat_map(|sum| [0, LOAD_BINS - 1].map(|bin| Key::Load(sum, bin))));
+        keys.extend([false, true].map(Key::Hedged));
+        for (arm, sum) in Arm::ALL.into_iter().flat_map(|arm| EffectSum::ALL.map(|sum| (arm, sum))) {
+            keys.extend([0, 4_095].map(|slot| Key::Effect(Effect { slot, arm, sum })));
+        }
         for key in keys {
             let (kind, index) = key.encode();
             assert_eq!(Key::decode(kind, index), Some(key), "{kind} {index}");
@@ -167,7 +382,7 @@ mod tests {
 
     #[test]
     fn a_kind_of_a_newer_version_is_no_key() {
-        assert_eq!(Key::decode("hedged", 1), None);
+        assert_eq!(Key::decode("foreseen", 1), None);
         assert_eq!(Key::decode("call", 999), None);
     }
 }

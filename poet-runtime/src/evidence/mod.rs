@@ -10,6 +10,9 @@ mod sketch;
 mod vitals;
 
 pub use history::History;
-pub use key::{AGE_BINS, AttemptClass, BatchSum, Key, MAX_COUNTED_RETRY, age_bin, bin_age};
+pub use key::{
+    AGE_BINS, AttemptClass, BatchSum, Circuit, Effect, EffectSum, Key, LOAD_BINS, LoadSum, MAX_COUNTED_RETRY,
+    OUTAGE_BINS, WAIT_BINS, age_bin, bin_age, bin_outage, bin_wait, load_bin, outage_bin, wait_bin,
+};
 pub use sketch::Sketch;
 pub use vitals::{Tried, Vitals};

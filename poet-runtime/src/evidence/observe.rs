@@ -1,7 +1,10 @@
 //! Decides what one record counts as: only attempts that reached the service are evidence about the service.
 
-use super::{AttemptClass, BatchSum, History, Key, MAX_COUNTED_RETRY, Sketch};
-use crate::outcome::{Class, Ending, Record, Shown};
+use super::{
+    AttemptClass, BatchSum, Circuit, Effect, EffectSum, History, Key, LoadSum, MAX_COUNTED_RETRY, Sketch, outage_bin,
+};
+use crate::outcome::{Attempt, Class, Ending, FailureKind, Finished, Hedge, Record, Shown, Turn};
+use crate::profile::Utility;
 use std::time::Duration;
 
 impl History {
@@ -10,52 +13,136 @@ impl History {
         if let Some(attempt) = &record.attempt
             && let Some(class) = counted(attempt.class)
         {
-            if let Some(latency) = latency_key(attempt.class, attempt.elapsed) {
-                self.add(hour, latency, 1);
-                if let (Key::Censored(bucket), true) = (latency, attempt.at_deadline) {
-                    self.add(hour, Key::AtDeadline(bucket), 1);
-                }
-            }
+            self.observe_latency(hour, attempt);
             // What happens while an outage is probed says nothing about the service when it is up.
-            if !attempt.probe {
+            if attempt.probe {
+                self.add(hour, Key::Probed(class), 1);
+            } else {
                 self.add(hour, Key::Attempt(class), 1);
-                // A permanent refusal says that the request is wrong, not whether asking again helps.
-                if let Some(after) = attempt.after
-                    && class != AttemptClass::Permanent
-                {
-                    let n = attempt.ordinal.saturating_sub(1).clamp(1, MAX_COUNTED_RETRY);
-                    self.add(hour, Key::Retried(n, after), 1);
-                    if class == AttemptClass::Success {
-                        self.add(hour, Key::Recovered(n, after), 1);
-                    }
-                }
+                self.observe_retry(hour, attempt, class);
+                self.observe_load(hour, attempt, class);
             }
         }
         if let Some(call) = &record.call {
             self.add(hour, Key::Call(call.ending), 1);
-            match call.shown {
-                // What was not answered cannot be compared.
-                Some(Shown::Refetched { age, changed }) if matches!(call.ending, Ending::Done | Ending::Batched) => {
-                    self.add(hour, if changed { Key::Changed(age) } else { Key::Unchanged(age) }, 1);
-                }
-                // A batch that failed, or took more than one attempt, says nothing about how long one takes.
-                Some(Shown::Batch { items }) if call.ending == Ending::Done && call.attempts == 1 => {
-                    let (items, micros) = (u64::from(items), u64::try_from(call.elapsed.as_micros()).unwrap_or(0));
-                    for sum in BatchSum::ALL {
-                        let value = match sum {
-                            BatchSum::Calls => 1,
-                            BatchSum::Items => items,
-                            BatchSum::ItemsSquared => items * items,
-                            BatchSum::Micros => micros,
-                            BatchSum::ItemMicros => items.saturating_mul(micros),
-                        };
-                        self.add(hour, Key::Batch(sum), value);
-                    }
-                }
-                Some(Shown::Refetched { .. } | Shown::Batch { .. }) | None => {}
+            self.observe_shown(hour, call);
+        }
+        if let Some(turn) = record.turn {
+            self.observe_turn(hour, turn);
+        }
+    }
+
+    /// Adds what the call of a record was worth, under the revision and the arm it was made with.
+    ///
+    /// Counted are calls that reached the service and whose request was not at fault: what a caller does wrong, or
+    /// drops, says nothing about the values in force.
+    pub fn observe_effect(&mut self, hour: i64, record: &Record, utility: &Utility) {
+        let Some(call) = &record.call else { return };
+        let ended = matches!(call.ending, Ending::Done | Ending::Failed | Ending::OutcomeUnknown | Ending::Fallback);
+        let own_fault = record.attempt.is_some_and(|attempt| attempt.class == Class::Permanent || attempt.probe);
+        if call.attempts == 0 || !ended || own_fault {
+            return;
+        }
+        let worth = utility.worth(call);
+        for (sum, value) in [
+            (EffectSum::Calls, 1),
+            (EffectSum::Worth, (worth * 1e6).round() as u64),
+            (EffectSum::WorthSquared, (worth * worth * 1e6).round() as u64),
+        ] {
+            let effect = Effect { slot: Effect::slot(call.revision), arm: call.arm, sum };
+            self.add(hour, Key::Effect(effect), value);
+        }
+    }
+
+    fn observe_latency(&mut self, hour: i64, attempt: &Attempt) {
+        let Some(latency) = latency_key(attempt.class, attempt.elapsed) else { return };
+        self.add(hour, latency, 1);
+        if let (Key::Censored(bucket), true) = (latency, attempt.at_deadline) {
+            self.add(hour, Key::AtDeadline(bucket), 1);
+        }
+        if attempt.hedge != Hedge::None {
+            self.add(hour, Key::Hedged(attempt.hedge == Hedge::Won), 1);
+        }
+    }
+
+    fn observe_retry(&mut self, hour: i64, attempt: &Attempt, class: AttemptClass) {
+        // A permanent refusal says that the request is wrong, not whether asking again helps.
+        let Some(after) = attempt.after.filter(|_| class != AttemptClass::Permanent) else { return };
+        let helped = class == AttemptClass::Success;
+        let n = attempt.ordinal.saturating_sub(1).clamp(1, MAX_COUNTED_RETRY);
+        self.add(hour, Key::Retried(n, after), 1);
+        if helped {
+            self.add(hour, Key::Recovered(n, after), 1);
+        }
+        if let Some(bin) = attempt.waited {
+            self.add(hour, Key::Waited(bin, after), 1);
+            if helped {
+                self.add(hour, Key::WaitHelped(bin, after), 1);
             }
         }
     }
+
+    fn observe_load(&mut self, hour: i64, attempt: &Attempt, class: AttemptClass) {
+        let mut add = |sum, value| self.add(hour, Key::Load(sum, attempt.load), value);
+        match class {
+            AttemptClass::Success | AttemptClass::Failure(FailureKind::Invalid) => {
+                add(LoadSum::Answered, 1);
+                add(LoadSum::Micros, micros(attempt.elapsed));
+            }
+            AttemptClass::Failure(FailureKind::Timeout | FailureKind::Throttled | FailureKind::Transient) => {
+                add(LoadSum::Failed, 1);
+            }
+            AttemptClass::Failure(FailureKind::Connect | FailureKind::Lost) | AttemptClass::Permanent => {}
+        }
+    }
+
+    fn observe_shown(&mut self, hour: i64, call: &Finished) {
+        match call.shown {
+            // What was not answered cannot be compared.
+            Some(Shown::Refetched { age, changed }) if matches!(call.ending, Ending::Done | Ending::Batched) => {
+                self.add(hour, if changed { Key::Changed(age) } else { Key::Unchanged(age) }, 1);
+            }
+            // A batch that failed, or took more than one attempt, says nothing about how long one takes.
+            Some(Shown::Batch { items }) if call.ending == Ending::Done && call.attempts == 1 => {
+                let (items, micros) = (u64::from(items), micros(call.elapsed));
+                for sum in BatchSum::ALL {
+                    let value = match sum {
+                        BatchSum::Calls => 1,
+                        BatchSum::Items => items,
+                        BatchSum::ItemsSquared => items * items,
+                        BatchSum::Micros => micros,
+                        BatchSum::ItemMicros => items.saturating_mul(micros),
+                    };
+                    self.add(hour, Key::Batch(sum), value);
+                }
+            }
+            Some(Shown::Refetched { .. } | Shown::Batch { .. }) | None => {}
+        }
+    }
+
+    fn observe_turn(&mut self, hour: i64, turn: Turn) {
+        match turn {
+            Turn::Opened { blamed, relapsed } => {
+                self.add(hour, Key::Circuit(Circuit::Opened), 1);
+                if relapsed {
+                    self.add(hour, Key::Circuit(Circuit::Relapsed), 1);
+                }
+                for (kind, count) in FailureKind::ALL.into_iter().zip(blamed).filter(|(_, count)| *count > 0) {
+                    self.add(hour, Key::Blamed(kind), u64::from(count));
+                }
+            }
+            // The service came back at some time between the two: their geometric mean, as bins are logarithmic.
+            Turn::Closed { down_for, back_after } => {
+                let (low, high) = (down_for.as_secs_f64().max(1.0), back_after.as_secs_f64().max(1.0));
+                let length = Duration::try_from_secs_f64((low * high.max(low)).sqrt()).unwrap_or(back_after);
+                self.add(hour, Key::Outage(outage_bin(length)), 1);
+            }
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn counted(class: Class) -> Option<AttemptClass> {
@@ -80,7 +167,7 @@ fn latency_key(class: Class, elapsed: Duration) -> Option<Key> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::{Attempt, FailureKind, Finished, TargetId};
+    use crate::outcome::{Arm, Attempt, FailureKind, Finished, Hedge, TargetId};
     use std::time::Instant;
 
     fn record(attempt: Option<Attempt>, ending: Option<Ending>) -> Record {
@@ -99,7 +186,9 @@ mod tests {
                 revision: 0,
                 withheld: None,
                 shown: None,
+                arm: Arm::InForce,
             }),
+            turn: None,
         }
     }
 
@@ -111,6 +200,9 @@ mod tests {
             after: Some(FailureKind::Lost),
             probe: false,
             at_deadline: false,
+            waited: None,
+            load: 0,
+            hedge: Hedge::None,
         }
     }
 

@@ -400,7 +400,7 @@ fn rounded(x: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::learner::tests::World;
-    use crate::outcome::{Finished, Record, Shown, TargetId};
+    use crate::outcome::{Arm, Finished, Record, Shown, TargetId};
     use std::time::{Duration, Instant};
 
     /// A tool for one item that takes 0.3 s, and one for many that takes `base + each * items`.
@@ -464,10 +464,18 @@ mod tests {
                 revision: 0,
                 withheld: None,
                 shown: Some(Shown::Batch { items }),
+                arm: Arm::InForce,
             };
             let ended = Instant::now();
-            let record =
-                Record { target: TargetId(0), function: None, execution: 1, ended, attempt: None, call: Some(call) };
+            let record = Record {
+                target: TargetId(0),
+                function: None,
+                execution: 1,
+                ended,
+                attempt: None,
+                call: Some(call),
+                turn: None,
+            };
             self.world.bulk.as_mut().unwrap().observe(self.world.hour, &record);
         }
 

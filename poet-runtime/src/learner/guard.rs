@@ -45,6 +45,7 @@ pub(crate) struct Proposal {
 pub(crate) fn step(parameter: &Parameter, old: f64, target: f64, (low, high): (f64, f64)) -> f64 {
     let target = target.clamp(low, high.max(low));
     let stepped = match parameter.step {
+        Step::Any => target,
         Step::By(most) => target.clamp(old - most, old + most),
         Step::Times { down, least, .. } if target < old => {
             let stepped = target.max(old / down);
@@ -73,14 +74,15 @@ pub(crate) fn admit(subject: &Subject<'_>, proposal: Proposal) -> Option<Paramet
         return None;
     }
     let new = match parameter.unit {
-        Unit::Count => new.round(),
+        Unit::Count | Unit::Hours | Unit::Weekdays | Unit::MonthlyHour => new.round(),
         // The store and the reports show what is in force; a microsecond is finer than any timer.
-        Unit::Seconds => (new * 1e6).round() / 1e6,
+        Unit::Seconds | Unit::Factor => (new * 1e6).round() / 1e6,
     }
     .clamp(low, high);
     let too_small = match parameter.step {
         Step::By(_) => new == old,
-        Step::Times { .. } => new == old || (new - old).abs() < HYSTERESIS * old,
+        Step::Any if parameter.unit != Unit::Seconds && parameter.unit != Unit::Factor => new == old,
+        Step::Any | Step::Times { .. } => new == old || (new - old).abs() < HYSTERESIS * old,
     };
     if too_small {
         return None;

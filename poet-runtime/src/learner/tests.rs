@@ -4,7 +4,7 @@
 use super::{Subject, learn};
 use crate::clock::Wall;
 use crate::evidence::{BatchSum, History, Key};
-use crate::outcome::{Attempt, Class, Ending, FailureKind, Finished, Record, TargetId};
+use crate::outcome::{Arm, Attempt, Class, Ending, FailureKind, Finished, Hedge, Record, TargetId};
 use crate::parameter::{self, ATTEMPT_TIMEOUT, MAX_RETRIES, Values};
 use crate::profile::Profile;
 use crate::site::Learning;
@@ -96,7 +96,17 @@ impl World {
     }
 
     fn attempt(&mut self, ordinal: u8, class: Class, elapsed: Duration, after: Option<FailureKind>) {
-        let attempt = Attempt { ordinal, class, elapsed, after, probe: false, at_deadline: false };
+        let attempt = Attempt {
+            ordinal,
+            class,
+            elapsed,
+            after,
+            probe: false,
+            at_deadline: false,
+            waited: None,
+            load: 0,
+            hedge: Hedge::None,
+        };
         self.record(Some(attempt), None);
     }
 
@@ -110,8 +120,17 @@ impl World {
             revision: 0,
             withheld: None,
             shown: None,
+            arm: Arm::InForce,
         });
-        let record = Record { target: TargetId(0), function: None, execution: 1, ended: Instant::now(), attempt, call };
+        let record = Record {
+            target: TargetId(0),
+            function: None,
+            execution: 1,
+            ended: Instant::now(),
+            attempt,
+            call,
+            turn: None,
+        };
         self.history.observe(self.hour, &record);
     }
 
@@ -133,6 +152,9 @@ impl World {
             after: None,
             probe: false,
             at_deadline: true,
+            waited: None,
+            load: 0,
+            hedge: Hedge::None,
         };
         self.record(Some(ended), None);
     }

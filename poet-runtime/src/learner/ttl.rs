@@ -359,6 +359,7 @@ fn horizon(old: f64) -> f64 {
 fn least() -> f64 {
     match CACHE_TTL.step {
         Step::Times { least, .. } | Step::By(least) => least,
+        Step::Any => 0.0,
     }
 }
 
@@ -456,7 +457,7 @@ fn rounded(x: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::learner::tests::World;
-    use crate::outcome::{Ending, Finished, Record, Shown, TargetId};
+    use crate::outcome::{Arm, Ending, Finished, Record, Shown, TargetId};
     use std::time::Instant;
 
     /// Answers that change at random, once in a mean time, and a cache that keeps them as long as is learned.
@@ -518,10 +519,18 @@ mod tests {
                 revision: 0,
                 withheld: None,
                 shown: Some(Shown::Refetched { age: age_bin(Duration::from_secs_f64(age)), changed }),
+                arm: Arm::InForce,
             };
             let ended = Instant::now();
-            let record =
-                Record { target: TargetId(0), function: None, execution: 1, ended, attempt: None, call: Some(call) };
+            let record = Record {
+                target: TargetId(0),
+                function: None,
+                execution: 1,
+                ended,
+                attempt: None,
+                call: Some(call),
+                turn: None,
+            };
             self.world.history.observe(self.world.hour, &record);
         }
 

@@ -4,7 +4,7 @@ use super::perceive::{Written, perceive};
 use crate::clock;
 use crate::context::{self, Context};
 use crate::error::{Error, Kind};
-use crate::outcome::{Attempt, Class, Ending, Finished, Record, Shown, Withheld};
+use crate::outcome::{Arm, Attempt, Class, Ending, Finished, Hedge, Record, Shown, Withheld};
 use crate::policy::breaker::{Admission, Probe, Sign};
 use crate::policy::{Action, CallPolicy, Event, Shared};
 use crate::runtime::Inner;
@@ -208,6 +208,9 @@ impl<'a> Flight<'a> {
             after: self.policy.after(),
             probe: self.policy.is_probe(),
             at_deadline: class == Class::Timeout && self.policy.is_at_deadline(self.now),
+            waited: None,
+            load: 0,
+            hedge: Hedge::None,
         }
     }
 
@@ -247,6 +250,7 @@ impl<'a> Flight<'a> {
             revision: self.revision,
             withheld: self.withheld,
             shown: self.shown,
+            arm: Arm::InForce,
         };
         let attempt = self.ended.take();
         self.record(attempt, Some(call));
@@ -260,6 +264,7 @@ impl<'a> Flight<'a> {
             ended: self.now,
             attempt,
             call,
+            turn: None,
         });
     }
 }

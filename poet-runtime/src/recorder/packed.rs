@@ -5,7 +5,10 @@
 //! service asked for, is left out.
 
 use super::Cached;
-use crate::outcome::{Attempt, Class, Ending, FailureKind, Finished, Record, Shown, TargetId, Withheld};
+use crate::evidence::WAIT_BINS;
+use crate::outcome::{
+    Arm, Attempt, Class, Ending, FailureKind, Finished, Hedge, Record, Shown, TargetId, Turn, Withheld,
+};
 use crate::site::Declaration;
 use std::time::{Duration, Instant};
 
@@ -16,6 +19,15 @@ const AT_DEADLINE: u8 = 8;
 const REFETCHED: u8 = 16;
 const CHANGED: u8 = 32;
 const BATCH: u8 = 64;
+const RELAPSED: u8 = 128;
+/// Of `ordinal`, the part that counts attempts; above it the bin of the wait before, one up.
+const ORDINAL: u8 = 31;
+const WAITED: u32 = 5;
+/// The part of `ended` that is too fine to date anything by, and carries marks instead.
+const MARKS: u64 = 0xff;
+/// In the marks: the load in the lower half, then the arm, then the hedge.
+const ARM: u32 = 4;
+const HEDGE: u32 = 6;
 /// No failure before this attempt; no reason why there was no other. Half a byte, as what it stands for.
 const NONE: u8 = 15;
 
@@ -24,7 +36,7 @@ const NONE: u8 = 15;
 pub(super) struct Packed {
     function: Option<&'static Declaration>,
     execution: u64,
-    /// Nanoseconds after the recorder's start.
+    /// Nanoseconds after the recorder's start, in steps of 256; marks in the lowest byte.
     ended: u64,
     target: u32,
     attempt_took: u32,
@@ -49,7 +61,7 @@ impl Packed {
         let mut packed = Self {
             function: record.function,
             execution: record.execution,
-            ended: nanos(record.ended.saturating_duration_since(epoch)),
+            ended: nanos(record.ended.saturating_duration_since(epoch)) & !MARKS,
             target: record.target.0,
             attempt_took: 0,
             call_took: 0,
@@ -68,7 +80,9 @@ impl Packed {
             packed.holds |= if attempt.probe { PROBE } else { 0 };
             packed.holds |= if attempt.at_deadline { AT_DEADLINE } else { 0 };
             packed.class_after = class_code(attempt.class) | attempt.after.map_or(NONE, |kind| kind as u8) << 4;
-            packed.ordinal = attempt.ordinal;
+            packed.ordinal =
+                attempt.ordinal.min(ORDINAL) | attempt.waited.map_or(0, |bin| bin.min(WAIT_BINS - 1) + 1) << WAITED;
+            packed.ended |= u64::from(attempt.load.min(15)) | u64::from(attempt.hedge as u8) << HEDGE;
             packed.attempt_took = micros(attempt.elapsed);
         }
         if let Some(call) = &record.call {
@@ -76,6 +90,7 @@ impl Packed {
             packed.ending_withheld = call.ending as u8 | call.withheld.map_or(NONE, |reason| reason as u8) << 4;
             packed.attempts = call.attempts;
             packed.retries = call.retries;
+            packed.ended |= u64::from(call.arm as u8) << ARM;
             match call.shown {
                 None => {}
                 Some(Shown::Refetched { age, changed }) => {
@@ -91,7 +106,40 @@ impl Packed {
             packed.timeout = micros(call.timeout);
             packed.revision = u32::try_from(call.revision).unwrap_or(u32::MAX);
         }
+        if let Some(turn) = &record.turn {
+            packed.turn(turn);
+        }
         packed
+    }
+
+    /// Neither an attempt nor a call: what it holds is what a circuit did.
+    #[cold]
+    fn turn(&mut self, turn: &Turn) {
+        self.holds = 0;
+        match *turn {
+            Turn::Opened { blamed, relapsed } => {
+                let mut bytes = [0; 8];
+                bytes[..blamed.len()].copy_from_slice(&blamed);
+                bytes[7] = 1;
+                self.execution = u64::from_le_bytes(bytes);
+                self.holds = if relapsed { RELAPSED } else { 0 };
+            }
+            Turn::Closed { down_for, back_after } => {
+                self.execution = 0;
+                (self.attempt_took, self.call_took) = (millis(down_for), millis(back_after));
+            }
+        }
+    }
+
+    fn turned(&self) -> Turn {
+        let bytes = self.execution.to_le_bytes();
+        if bytes[7] == 0 {
+            let took = |millis: u32| Duration::from_millis(u64::from(millis));
+            return Turn::Closed { down_for: took(self.attempt_took), back_after: took(self.call_took) };
+        }
+        let mut blamed = [0; FailureKind::ALL.len()];
+        blamed.copy_from_slice(&bytes[..FailureKind::ALL.len()]);
+        Turn::Opened { blamed, relapsed: self.holds & RELAPSED != 0 }
     }
 
     /// [`pack`](Self::pack) of a call that the cache answered.
@@ -100,7 +148,7 @@ impl Packed {
         Self {
             function: cached.function,
             execution: cached.execution,
-            ended: cached.ended,
+            ended: cached.ended & !MARKS,
             target: cached.target.0,
             attempt_took: 0,
             call_took: 0,
@@ -119,18 +167,24 @@ impl Packed {
     pub(super) fn unpack(&self, epoch: Instant) -> Record {
         let holds = |what: u8| self.holds & what != 0;
         let took = |micros: u32| Duration::from_micros(u64::from(micros));
+        let marks = self.ended & MARKS;
+        let is_turn = !holds(ATTEMPT) && !holds(CALL);
         Record {
             target: TargetId(self.target),
             function: self.function,
-            execution: self.execution,
-            ended: epoch + Duration::from_nanos(self.ended),
+            execution: if is_turn { 0 } else { self.execution },
+            ended: epoch + Duration::from_nanos(self.ended & !MARKS),
+            turn: is_turn.then(|| self.turned()),
             attempt: holds(ATTEMPT).then(|| Attempt {
-                ordinal: self.ordinal,
+                ordinal: self.ordinal & ORDINAL,
                 class: class_of(self.class_after & 15),
                 elapsed: took(self.attempt_took),
                 after: FailureKind::ALL.get(usize::from(self.class_after >> 4)).copied(),
                 probe: holds(PROBE),
                 at_deadline: holds(AT_DEADLINE),
+                waited: (self.ordinal >> WAITED).checked_sub(1),
+                load: (marks & 15) as u8,
+                hedge: Hedge::ALL[((marks >> HEDGE) as usize & 3).min(Hedge::ALL.len() - 1)],
             }),
             call: holds(CALL).then(|| Finished {
                 ending: Ending::ALL[usize::from(self.ending_withheld & 15)],
@@ -145,6 +199,7 @@ impl Packed {
                     (_, true) => Some(Shown::Batch { items: self.shown }),
                     _ => None,
                 },
+                arm: Arm::ALL[((marks >> ARM) as usize & 3).min(Arm::ALL.len() - 1)],
             }),
         }
     }
@@ -159,6 +214,11 @@ fn nanos(duration: Duration) -> u64 {
 fn micros(duration: Duration) -> u32 {
     let micros = duration.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(duration.subsec_micros()));
     u32::try_from(micros).unwrap_or(u32::MAX)
+}
+
+#[inline]
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// Every class a record can hold, at the place of its code.
@@ -211,6 +271,9 @@ mod tests {
             after: Some(FailureKind::Lost),
             probe: true,
             at_deadline: true,
+            waited: Some(WAIT_BINS - 1),
+            load: 10,
+            hedge: Hedge::Won,
         };
         let call = Finished {
             ending: Ending::Fallback,
@@ -221,22 +284,50 @@ mod tests {
             revision: 77,
             withheld: Some(Withheld::ServiceBudget),
             shown: Some(Shown::Refetched { age: 47, changed: true }),
+            arm: Arm::HeldOut,
         };
-        let ended = epoch + Duration::from_nanos(123_456_789_012);
+        let ended = epoch + Duration::from_nanos(123_456_789_012 / 256 * 256);
         let batch =
             Finished { shown: Some(Shown::Batch { items: 1_000 }), withheld: None, ending: Ending::Queued, ..call };
         for (attempt, call) in
             [(Some(attempt), Some(call)), (Some(attempt), None), (None, Some(call)), (Some(attempt), Some(batch))]
         {
-            let record = Record { target: TargetId(9), function: None, execution: u64::MAX, ended, attempt, call };
+            let record =
+                Record { target: TargetId(9), function: None, execution: u64::MAX, ended, attempt, call, turn: None };
             assert!(same(&Packed::pack(&record, epoch).unpack(epoch), &record));
+        }
+    }
+
+    #[test]
+    fn what_a_circuit_did_comes_out_as_it_went_in() {
+        let epoch = Instant::now();
+        let opened = |relapsed| Turn::Opened { blamed: [0, 255, 1, 4, 0, 9], relapsed };
+        let closed =
+            Turn::Closed { down_for: Duration::from_secs(86_400 * 3), back_after: Duration::from_secs(86_400 * 4) };
+        for turn in [opened(true), opened(false), closed] {
+            let record = Record {
+                target: TargetId(9),
+                function: None,
+                execution: 0,
+                ended: epoch,
+                attempt: None,
+                call: None,
+                turn: Some(turn),
+            };
+            assert!(same(&Packed::pack(&record, epoch).unpack(epoch), &record), "{turn:?}");
         }
     }
 
     #[test]
     fn an_answer_from_the_cache_is_packed_as_any_other_record_of_one() {
         let epoch = Instant::now();
-        let cached = Cached { target: TargetId(9), function: None, execution: 7, ended: 1_234_567_890, revision: 77 };
+        let cached = Cached {
+            target: TargetId(9),
+            function: None,
+            execution: 7,
+            ended: 1_234_567_890 / 256 * 256,
+            revision: 77,
+        };
         let record = Record {
             target: cached.target,
             function: cached.function,
@@ -252,7 +343,9 @@ mod tests {
                 revision: cached.revision,
                 withheld: None,
                 shown: None,
+                arm: Arm::InForce,
             }),
+            turn: None,
         };
         assert!(same(&Packed::cached(&cached).unpack(epoch), &record));
         assert_eq!(format!("{:?}", Packed::cached(&cached)), format!("{:?}", Packed::pack(&record, epoch)));

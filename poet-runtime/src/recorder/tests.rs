@@ -1,6 +1,6 @@
 use super::*;
 use crate::evidence::Key;
-use crate::outcome::{Attempt, Class, Ending, FailureKind, Finished};
+use crate::outcome::{Arm, Attempt, Class, Ending, FailureKind, Finished, Hedge};
 use crate::store::conformance::{change, target};
 use crate::store::{Batch, BoxFuture, MemoryStore, OutcomeRow, ParameterKey, Published};
 use std::sync::atomic::AtomicUsize;
@@ -145,6 +145,9 @@ pub(super) fn call(execution: u64, ended: Instant) -> Record {
             after: None,
             probe: false,
             at_deadline: false,
+            waited: None,
+            load: 0,
+            hedge: Hedge::None,
         }),
         call: Some(Finished {
             ending: Ending::Done,
@@ -155,7 +158,9 @@ pub(super) fn call(execution: u64, ended: Instant) -> Record {
             revision: 0,
             withheld: None,
             shown: None,
+            arm: Arm::InForce,
         }),
+        turn: None,
     }
 }
 

@@ -93,7 +93,7 @@ pub fn parameter(target: &TargetKey, known: &InForce, moves: &[&ParameterChange]
         rows.extend([
             ["learned".to_owned(), unit.show(row.value)],
             ["sample".to_owned(), row.sample.to_string()],
-            ["interval".to_owned(), interval(unit, row.interval)],
+            ["interval".to_owned(), interval(known.parameter, row.interval)],
             ["confidence".to_owned(), format!("{} that it beats the value before", sure(row.confidence))],
             ["changed".to_owned(), format!("{} UTC, revision {}", minute(row.changed), row.revision)],
         ]);
@@ -290,11 +290,11 @@ fn bounds(parameter: &Parameter) -> String {
     format!("{} to {}; the profile may be stricter", show(parameter.min), show(parameter.max))
 }
 
-/// What was estimated is a chance for a count of tries, and a time for a time.
-fn interval(unit: Unit, (low, high): (f64, f64)) -> String {
-    match unit {
-        Unit::Count => format!("{:.0} % to {:.0} % chance of success, with 90 % certainty", 100.0 * low, 100.0 * high),
-        Unit::Seconds => format!("{} to {}, with 90 % certainty", unit.show(low), unit.show(high)),
+/// What was estimated: a share, or a value of the parameter itself.
+fn interval(parameter: &Parameter, (low, high): (f64, f64)) -> String {
+    match parameter.share {
+        Some(of) => format!("{:.0} % to {:.0} % {of}, with 90 % certainty", 100.0 * low, 100.0 * high),
+        None => format!("{} to {}, with 90 % certainty", parameter.unit.show(low), parameter.unit.show(high)),
     }
 }
 
