@@ -9,7 +9,7 @@ pub const MAX_COUNTED_RETRY: u8 = 15;
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
-    /// An attempt whose work was done, with a latency in this bucket of [`Sketch`].
+    /// An attempt whose work was done, with a latency in this bucket of [`Sketch`](super::Sketch).
     Answered(u8),
     /// An attempt given up on after a time in this bucket: a censored latency.
     Censored(u8),
@@ -251,7 +251,7 @@ pub fn bin_age(bin: u8) -> Duration {
     YOUNGEST.mul_f64((f64::from(bin.min(AGE_BINS)) / 2.0).exp2())
 }
 
-/// The class of an attempt without its details: `None` in [`Class::failure`] splits into success and the rest.
+/// The class of an attempt without its details: `None` in [`Class::failure`](crate::outcome::Class::failure) splits into success and the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AttemptClass {
     /// The service did what was asked.

@@ -258,8 +258,11 @@ impl Batches {
             new,
             bounds,
             sample: self.seen.min(self.calls),
+            fewest: MIN_SAMPLE,
             interval: (quantile(ideal, 0.05), quantile(ideal, 0.95)),
             confidence: cheaper as f64 / truths.len().max(1) as f64,
+            predicted: None,
+            act: true,
             reason: reason(new),
             evidence: json!({
                 "batches": self.seen,

@@ -31,12 +31,20 @@ pub(crate) struct Proposal {
     pub(crate) new: f64,
     /// The bounds at this service, within those of the parameter.
     pub(crate) bounds: (f64, f64),
-    /// The observations it rests on.
+    /// The observations it rests on, in the unit of its evidence: attempts, outages, days.
     pub(crate) sample: u64,
+    /// The fewest of them that a move rests on: [`MIN_SAMPLE`] where they are attempts.
+    pub(crate) fewest: u64,
     /// 90 % of the belief about what was estimated.
     pub(crate) interval: (f64, f64),
     /// The posterior probability that `new` beats `old`.
     pub(crate) confidence: f64,
+    /// What the move is expected to bring, for each call, in the unit of the profile's utility; `None` where that
+    /// depends on what the evidence does not say.
+    #[expect(dead_code, reason = "stored with the move once moves are followed up")]
+    pub(crate) predicted: Option<f64>,
+    /// Whether it is acted on; what is worth knowing but not worth acting on is stored and reported all the same.
+    pub(crate) act: bool,
     pub(crate) reason: String,
     pub(crate) evidence: serde_json::Value,
 }
@@ -59,11 +67,11 @@ pub(crate) fn step(parameter: &Parameter, old: f64, target: f64, (low, high): (f
 
 /// The move, if the proposal deserves one.
 pub(crate) fn admit(subject: &Subject<'_>, proposal: Proposal) -> Option<ParameterChange> {
-    let Proposal { parameter, after, old, new, bounds: (low, high), sample, interval, confidence, reason, evidence } =
-        proposal;
+    let Proposal { parameter, after, old, new, bounds: (low, high), sample, fewest, interval, .. } = proposal;
+    let Proposal { confidence, act, reason, evidence, .. } = proposal;
     let numbers = [old, new, confidence, interval.0, interval.1];
     if subject.is_pinned(parameter, after)
-        || sample < MIN_SAMPLE
+        || sample < fewest
         || numbers.iter().any(|number| !number.is_finite())
         || confidence < MIN_CONFIDENCE
     {
@@ -92,7 +100,7 @@ pub(crate) fn admit(subject: &Subject<'_>, proposal: Proposal) -> Option<Paramet
         new: ParameterRow {
             key: ParameterKey { target: subject.target.clone(), name: parameter.name.to_owned(), after },
             value: new,
-            applied: subject.learning == Learning::On,
+            applied: act && subject.learning == Learning::On,
             sample,
             interval,
             confidence,
@@ -119,8 +127,11 @@ mod tests {
             new,
             bounds: (0.005, 30.0),
             sample: 100,
+            fewest: MIN_SAMPLE,
             interval: (0.1, 0.2),
             confidence: 0.99,
+            predicted: None,
+            act: true,
             reason: "it answers sooner".to_owned(),
             evidence: json!({ "answered": 100 }),
         }

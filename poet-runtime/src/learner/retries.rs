@@ -79,8 +79,11 @@ fn propose_after(subject: &Subject<'_>, kind: FailureKind) -> Option<Proposal> {
         new,
         bounds: (0.0, f64::from(ceiling)),
         sample,
+        fewest: MIN_SAMPLE,
         interval: shown.posterior.interval(),
         confidence: if raises { pays } else { 1.0 - pays },
+        predicted: None,
+        act: true,
         reason: reason(kind, retry, shown, raises),
         evidence: json!({
             "after": kind.as_str(),

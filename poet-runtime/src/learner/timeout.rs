@@ -32,7 +32,7 @@
 //! Forgetting: a half-life of 5,000 calls, and [`regime`](super::regime) where the median moved by a factor of two.
 
 use super::Subject;
-use super::guard::{Proposal, step};
+use super::guard::{MIN_SAMPLE, Proposal, step};
 use super::posterior::{Posterior, rate_exceeds};
 use super::regime::{self, Tally};
 use crate::evidence::{Key, Sketch};
@@ -131,7 +131,7 @@ impl Latencies {
         let target = self.target().filter(|_| self.answered >= MIN_ANSWERED);
         let recent = self.recent.answered() + self.recent.censored();
         let given_up = self.recent.censored() / recent.max(1.0);
-        if given_up > SUSPECT_SHARE && recent >= super::guard::MIN_SAMPLE as f64 {
+        if given_up > SUSPECT_SHARE && recent >= MIN_SAMPLE as f64 {
             let most = target.map_or(f64::INFINITY, |target| (MOST_DRIFT * target).max(self.old));
             let raised = step(&ATTEMPT_TIMEOUT, self.old, most, (ATTEMPT_TIMEOUT.min, high));
             let pays = self.raising_pays(&self.recent, raised);
@@ -199,8 +199,11 @@ impl Latencies {
             new,
             bounds: (ATTEMPT_TIMEOUT.min, high),
             sample,
+            fewest: MIN_SAMPLE,
             interval: self.interval(),
             confidence,
+            predicted: None,
+            act: true,
             reason,
             evidence: self.evidence(),
         }

@@ -134,8 +134,11 @@ impl Ages {
             new,
             bounds,
             sample: self.seen,
+            fewest: MIN_SAMPLE,
             interval,
             confidence: if falls { over } else { 1.0 - share_over(&drawn, new, allowed) },
+            predicted: None,
+            act: true,
             reason: format!("{counted}; {verdict}, {} are allowed", percent(allowed)),
             evidence: self.evidence(target, allowed),
         })
