@@ -206,9 +206,17 @@ fn decisions(out: &mut Lines, target: &Target) {
 fn decider(known: &InForce) -> String {
     match (known.origin, &known.learned) {
         (Origin::Learned, Some(row)) => format!("learned, revision {}", row.revision),
+        // What is not worth acting on is not in force either, whether learning is in shadow or not.
+        (Origin::Shadow, Some(row)) if is_window(known.parameter) => {
+            format!("not acted on: {}", known.parameter.unit.show(row.value))
+        }
         (Origin::Shadow, Some(row)) => format!("shadow says {}", known.parameter.unit.show(row.value)),
         _ => "default or configured".to_owned(),
     }
+}
+
+const fn is_window(parameter: &Parameter) -> bool {
+    matches!(parameter.unit, Unit::Hours | Unit::Weekdays | Unit::MonthlyHour)
 }
 
 /// What forbade a try that was due, in a column of one letter.
@@ -268,7 +276,7 @@ fn changes(out: &mut Lines, changes: &[&ParameterChange]) {
     for change in changes {
         let row = &change.new;
         let old = change.old.map_or("default".to_owned(), |old| shown(&row.key.name, old));
-        let applied = if row.applied { "" } else { " (shadow: not applied)" };
+        let applied = if row.applied { "" } else { " (not applied)" };
         out.line(&format!("  {}  revision {}  {}", second(row.changed), row.revision, name(&row.key.target)));
         out.wrapped(
             6,
