@@ -196,11 +196,6 @@ impl Shared for Target {
         }
     }
 
-    fn delays(&self) -> (Duration, Duration) {
-        let values = self.values();
-        (values.base_delay, values.max_delay)
-    }
-
     #[inline]
     fn held_until(&self, now: Instant) -> Option<Instant> {
         let held = self.service.held.load(Ordering::Relaxed);

@@ -74,7 +74,9 @@ impl History {
         if helped {
             self.add(hour, Key::Recovered(n, after), 1);
         }
-        if let Some(bin) = attempt.waited {
+        // Only of first retries: later ones wait longer and succeed less often for another reason, that whatever
+        // failed again is more likely down. Counted together, waiting would look worse than it is.
+        if let Some(bin) = attempt.waited.filter(|_| n == 1) {
             self.add(hour, Key::Waited(bin, after), 1);
             if helped {
                 self.add(hour, Key::WaitHelped(bin, after), 1);
@@ -212,6 +214,17 @@ mod tests {
         history.observe(1, &record(Some(attempt(Class::Success)), None));
         assert_eq!(history.total(Key::Retried(1, FailureKind::Lost)), 1);
         assert_eq!(history.total(Key::Recovered(1, FailureKind::Lost)), 1);
+    }
+
+    #[test]
+    fn only_first_retries_say_what_waiting_is_worth() {
+        let mut history = History::default();
+        let retry = Attempt { waited: Some(3), ..attempt(Class::Success) };
+        history.observe(1, &record(Some(retry), None));
+        history.observe(1, &record(Some(Attempt { ordinal: 3, ..retry }), None));
+        history.observe(1, &record(Some(Attempt { probe: true, ..retry }), None));
+        assert_eq!(history.total(Key::Waited(3, FailureKind::Lost)), 1);
+        assert_eq!(history.total(Key::WaitHelped(3, FailureKind::Lost)), 1);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! proposes the same moves, in whatever order and however many processes added to it. Nothing here publishes; whoever
 //! holds the store does, and a move that another process made first is superseded there.
 
+mod backoff;
 mod batch;
 mod draws;
 mod guard;
@@ -18,7 +19,7 @@ mod ttl;
 use crate::clock::Wall;
 use crate::evidence::History;
 use crate::outcome::FailureKind;
-use crate::parameter::{ATTEMPT_TIMEOUT, BATCH_WINDOW, CACHE_TTL, MAX_RETRIES, Parameter, Values};
+use crate::parameter::{ATTEMPT_TIMEOUT, BASE_DELAY, BATCH_WINDOW, CACHE_TTL, MAX_RETRIES, Parameter, Values};
 use crate::profile::Profile;
 use crate::site::Learning;
 use crate::store::{ParameterChange, ParameterRow, TargetKey};
@@ -73,6 +74,7 @@ type Estimator = fn(&Subject<'_>) -> Vec<Proposal>;
 static ESTIMATORS: &[(&Parameter, Estimator)] = &[
     (&MAX_RETRIES, retries::propose),
     (&ATTEMPT_TIMEOUT, timeout::propose),
+    (&BASE_DELAY, backoff::propose),
     (&CACHE_TTL, ttl::propose),
     (&BATCH_WINDOW, batch::propose),
 ];

@@ -4,6 +4,7 @@ use super::perceive::{Written, perceive};
 use crate::clock;
 use crate::context::{self, Context};
 use crate::error::{Error, Kind};
+use crate::evidence::wait_bin;
 use crate::outcome::{Arm, Attempt, Class, Ending, Finished, Hedge, Record, Shown, Withheld};
 use crate::policy::breaker::{Admission, Probe, Sign};
 use crate::policy::{Action, CallPolicy, Event, Shared};
@@ -208,7 +209,7 @@ impl<'a> Flight<'a> {
             after: self.policy.after(),
             probe: self.policy.is_probe(),
             at_deadline: class == Class::Timeout && self.policy.is_at_deadline(self.now),
-            waited: None,
+            waited: self.policy.waited().map(wait_bin),
             load: 0,
             hedge: Hedge::None,
         }
@@ -294,10 +295,6 @@ impl Shared for View<'_> {
         if self.bounded {
             self.target.settle(probe, sign, now);
         }
-    }
-
-    fn delays(&self) -> (Duration, Duration) {
-        self.target.delays()
     }
 
     fn held_until(&self, now: Instant) -> Option<Instant> {

@@ -99,6 +99,7 @@ pub(super) fn perceive(runtime: &Inner, target: &Target, written: Written, bound
         repeatable: written.repeatable,
         restartable: written.restartable,
         execution_retries,
+        delays: (values.base_delay, values.max_delay),
         seed: runtime.seed,
     };
     Perceived {

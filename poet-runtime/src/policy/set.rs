@@ -67,6 +67,8 @@ pub(crate) struct Limits {
     pub(crate) restartable: bool,
     /// Retries that are left to this execution.
     pub(crate) execution_retries: u8,
+    /// The delay before the first retry, and the longest before any.
+    pub(crate) delays: (Duration, Duration),
     pub(crate) seed: u64,
 }
 
@@ -87,8 +89,6 @@ impl Limits {
 pub(crate) trait Shared {
     fn admit(&self, now: Instant) -> Admission;
     fn settle(&self, probe: Option<Probe>, sign: Sign, now: Instant);
-    /// The delay before the first retry, and the longest before any.
-    fn delays(&self) -> (Duration, Duration);
     /// Until when the service asked to be left alone, if that is still ahead.
     fn held_until(&self, now: Instant) -> Option<Instant>;
     fn hold(&self, until: Instant);
@@ -107,6 +107,10 @@ pub(crate) struct CallPolicy {
     until: Instant,
     /// The failure of the attempt before.
     after: Option<FailureKind>,
+    /// When that attempt ended, if nothing but the backoff is waited for since.
+    backing_off: Option<Instant>,
+    /// What was waited before the attempt under way; `None` if something else than the backoff decided it.
+    waited: Option<Duration>,
     /// What to tell the caller if the attempt that was dropped at its limit stays the last.
     timed_out: Option<Kind>,
     retries: u8,
@@ -122,6 +126,8 @@ impl CallPolicy {
             started: limits.began,
             until: limits.began,
             after: None,
+            backing_off: None,
+            waited: None,
             timed_out: None,
             retries: 0,
         }
@@ -145,6 +151,14 @@ impl CallPolicy {
     /// The failure of the attempt before the one under way.
     pub(crate) fn after(&self) -> Option<FailureKind> {
         self.after
+    }
+
+    /// What was waited before the attempt under way, where the backoff alone decided it.
+    ///
+    /// What the service asked for is left out: it asks for longer where longer is needed, so how such retries fare says
+    /// nothing about waiting as long without having been asked.
+    pub(crate) fn waited(&self) -> Option<Duration> {
+        self.waited
     }
 
     /// Whether the deadline of the call ends the attempt under way before its own limit does, and has come.
@@ -197,6 +211,7 @@ impl CallPolicy {
             if until >= limits.deadline {
                 return self.give_up_or(Withheld::Deadline, Kind::Throttled { retry_after: Some(until - now) });
             }
+            self.backing_off = None;
             return Action::Sleep { until };
         }
         self.probe = match shared.admit(now) {
@@ -208,6 +223,7 @@ impl CallPolicy {
         };
         self.attempts = self.attempts.saturating_add(1);
         self.started = now;
+        self.waited = self.backing_off.take().map(|ended| now.saturating_duration_since(ended));
         self.until = limits.attempt.map_or(limits.deadline, |limit| after(now, limit).min(limits.deadline));
         Action::Start { until: self.until, last: self.attempts > limits.most_retries() }
     }
@@ -231,7 +247,7 @@ impl CallPolicy {
             return self.give_up(None);
         }
         let fraction = jitter::fraction(self.limits.seed, u64::from(retry));
-        let (base, longest) = shared.delays();
+        let (base, longest) = self.limits.delays;
         let backoff = retry::backoff(base, longest, retry, fraction);
         let until = after(now, asked.map_or(backoff, |wait| wait.max(backoff)));
         if until >= self.limits.deadline {
@@ -245,6 +261,7 @@ impl CallPolicy {
         }
         self.retries += 1;
         self.after = Some(kind);
+        self.backing_off = asked.is_none_or(|wait| wait <= backoff).then_some(now);
         if until <= now { self.start(shared, now) } else { Action::Sleep { until } }
     }
 
@@ -320,9 +337,6 @@ mod tests {
         fn admit(&self, now: Instant) -> Admission {
             self.breaker.borrow_mut().admit(THRESHOLDS, now)
         }
-        fn delays(&self) -> (Duration, Duration) {
-            (Duration::from_millis(200), Duration::from_secs(10))
-        }
         fn settle(&self, probe: Option<Probe>, sign: Sign, now: Instant) {
             self.successes.set(self.successes.get() + u64::from(sign == Sign::Well));
             self.breaker.borrow_mut().record(probe, sign, self.successes.get(), THRESHOLDS, now);
@@ -348,6 +362,7 @@ mod tests {
             repeatable: true,
             restartable: true,
             execution_retries: 6,
+            delays: (Duration::from_millis(200), Duration::from_secs(10)),
             seed: 1,
         }
     }
@@ -474,6 +489,41 @@ mod tests {
         play(limits(now), &world, &[asked, DONE]);
         let mut other = CallPolicy::new(limits(now));
         assert_eq!(other.on(Event::Began, &world, now), Action::Sleep { until: now + Duration::from_secs(5) });
+    }
+
+    /// Fails once at `began`, and is woken when it asked to be, or a second later; what was waited before the retry.
+    fn waited(world: &World, first: Class, late: Duration) -> (Duration, Option<Duration>) {
+        let began = Instant::now();
+        let mut policy = CallPolicy::new(limits(began));
+        policy.on(Event::Began, world, began);
+        assert_eq!(policy.waited(), None, "nothing is waited for before a first attempt");
+        let Action::Sleep { until } = policy.on(finished(first), world, began) else { panic!("no retry") };
+        let woke = until + late;
+        assert!(matches!(policy.on(Event::Woke, world, woke), Action::Start { .. }));
+        (woke - began, policy.waited())
+    }
+
+    #[test]
+    fn what_was_waited_before_a_retry_is_the_time_that_passed_and_not_the_time_that_was_planned() {
+        let (passed, waited) = waited(&World::new(), Class::Transient, Duration::from_secs(1));
+        assert_eq!(waited, Some(passed));
+    }
+
+    #[test]
+    fn a_wait_that_the_service_asked_for_is_none_of_the_backoff() {
+        let asked = Class::Throttled { retry_after: Some(Duration::from_secs(5)) };
+        assert_eq!(waited(&World::new(), asked, Duration::ZERO).1, None);
+        let short = Class::Throttled { retry_after: Some(Duration::ZERO) };
+        assert!(waited(&World::new(), short, Duration::ZERO).1.is_some());
+        // Nor is one that it asked of another caller meanwhile.
+        let (world, now) = (World::new(), Instant::now());
+        let mut policy = CallPolicy::new(limits(now));
+        policy.on(Event::Began, &world, now);
+        let Action::Sleep { until } = policy.on(FAILED, &world, now) else { panic!("no retry") };
+        world.hold(until + Duration::from_secs(3));
+        let Action::Sleep { until } = policy.on(Event::Woke, &world, until) else { panic!("not held") };
+        policy.on(Event::Woke, &world, until);
+        assert_eq!((policy.attempts(), policy.waited()), (2, None));
     }
 
     #[test]
