@@ -6,12 +6,13 @@
 use crate::cache::Caching;
 use crate::clock::Wall;
 use crate::evidence::Vitals;
+use crate::gate::Gate;
 use crate::lock::lock;
 use crate::outcome::{FailureKind, TargetId};
 use crate::parameter::Values;
-use crate::policy::Shared;
 use crate::policy::breaker::{Admission, Breaker, Probe, Sign, Standing, Thresholds};
 use crate::policy::budget::Budget;
+use crate::policy::{Room, Shared};
 use crate::profile::Profile;
 use crate::published::Published;
 use crate::site::Learning;
@@ -59,6 +60,8 @@ pub(crate) struct Target {
     values: Published,
     learned: Mutex<BTreeMap<ParameterName, ParameterRow>>,
     circuit: Circuit,
+    /// The places of its attempts.
+    pub(crate) gate: Arc<Gate>,
     /// What it knows about its own kept answers.
     pub(crate) caching: Caching,
     /// The price of one attempt, in the configured currency.
@@ -90,6 +93,7 @@ impl Target {
             pinned,
             learned: Mutex::default(),
             circuit,
+            gate: Arc::new(Gate::new()),
             caching: Caching::default(),
             price: None,
             vitals: Mutex::default(),
@@ -181,6 +185,11 @@ impl Shared for Target {
     #[inline]
     fn admit(&self, now: Instant) -> Admission {
         self.circuit.admit(|| self.thresholds(), now)
+    }
+
+    /// A place belongs to the call that takes it from the gate; what is asked here belongs to all.
+    fn enter(&self, _: bool, _: Instant) -> Room {
+        Room::Taken
     }
 
     #[inline]

@@ -6,6 +6,7 @@
 
 mod backoff;
 mod batch;
+mod concurrency;
 mod draws;
 mod guard;
 pub(crate) mod posterior;
@@ -19,7 +20,9 @@ mod ttl;
 use crate::clock::Wall;
 use crate::evidence::History;
 use crate::outcome::FailureKind;
-use crate::parameter::{ATTEMPT_TIMEOUT, BASE_DELAY, BATCH_WINDOW, CACHE_TTL, MAX_RETRIES, Parameter, Values};
+use crate::parameter::{
+    ATTEMPT_TIMEOUT, BASE_DELAY, BATCH_WINDOW, CACHE_TTL, CONCURRENCY_LIMIT, MAX_RETRIES, Parameter, Values,
+};
 use crate::profile::Profile;
 use crate::site::Learning;
 use crate::store::{ParameterChange, ParameterRow, TargetKey};
@@ -77,6 +80,7 @@ static ESTIMATORS: &[(&Parameter, Estimator)] = &[
     (&BASE_DELAY, backoff::propose),
     (&CACHE_TTL, ttl::propose),
     (&BATCH_WINDOW, batch::propose),
+    (&CONCURRENCY_LIMIT, concurrency::propose),
 ];
 
 /// The moves that the evidence supports, each one step; none where it supports none.

@@ -60,17 +60,24 @@ where
                     Err(NoTimer) => return End::Refused(flight.untimed()),
                 }
             }
-            Action::Sleep { until } => {
+            Action::Sleep { until } | Action::StandInLine { until } => {
                 if tokio::runtime::Handle::try_current().is_err() {
                     return match answer {
                         Some((value, class)) => End::Answer { value, class, withheld: None },
                         None => {
-                            let message = "waiting between attempts needs a tokio runtime";
+                            let message = "waiting for or between attempts needs a tokio runtime";
                             End::Refused(flight.place(Error::configuration(message)))
                         }
                     };
                 }
-                tokio::time::sleep_until(until.into()).await;
+                match flight.turn() {
+                    Some(turn) => {
+                        if let Ok(Ok(grant)) = tokio::time::timeout_at(until.into(), turn).await {
+                            flight.sit_down(grant);
+                        }
+                    }
+                    None => tokio::time::sleep_until(until.into()).await,
+                }
                 flight.on(Event::Woke)
             }
             Action::Return { withheld } => {
@@ -113,7 +120,8 @@ pub(super) fn drive_blocking<T>(
                 answer = Some((value, class));
                 next
             }
-            Action::Sleep { until } => {
+            // A function stands in no line.
+            Action::Sleep { until } | Action::StandInLine { until } => {
                 flight.sleep_blocking(until);
                 flight.on(Event::Woke)
             }

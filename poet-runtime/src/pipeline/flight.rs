@@ -4,18 +4,36 @@ use super::perceive::{Written, perceive};
 use crate::clock;
 use crate::context::{self, Context};
 use crate::error::{Error, Kind};
-use crate::evidence::wait_bin;
+use crate::evidence::{load_bin, wait_bin};
+use crate::gate::{Entry, Grant, Place};
 use crate::outcome::{Arm, Attempt, Class, Ending, Finished, Hedge, Record, Shown, Withheld};
 use crate::policy::breaker::{Admission, Probe, Sign};
-use crate::policy::{Action, CallPolicy, Event, Shared};
+use crate::policy::limit::Ask;
+use crate::policy::{Action, CallPolicy, Event, Room, Shared};
 use crate::runtime::Inner;
-use crate::site::Declaration;
+use crate::site::{Declaration, Priority};
 use crate::store::TargetKey;
 use crate::target::Target;
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 
 /// What a fallback that is asked at the deadline has left for what it has at hand.
 pub(super) const MOMENT: Duration = Duration::from_millis(25);
+
+/// The [`View`] of a flight. A macro, because it borrows a part of what is borrowed to it.
+macro_rules! view {
+    ($flight:expr) => {
+        View {
+            target: $flight.target,
+            bounded: $flight.bounded,
+            places: $flight.places,
+            priority: $flight.priority,
+            deadline: $flight.policy.limits.deadline,
+            seat: &$flight.seat,
+        }
+    };
+}
 
 /// A call from its admission to its record. Dropped without an ending, it is noted as cancelled.
 #[derive(Debug)]
@@ -34,6 +52,12 @@ pub(super) struct Flight<'a> {
     ended: Option<Attempt>,
     /// Whether an attempt is under way.
     under_way: bool,
+    /// Attempts that may be under way at once, where there is such a limit.
+    places: Option<u32>,
+    priority: Priority,
+    seat: RefCell<Seat<'a>>,
+    /// How many were under way when the last attempt began, as a bin of [`load_bin`].
+    load: u8,
     now: Instant,
     finished: bool,
     /// What the call shows beside how it went.
@@ -67,6 +91,10 @@ impl<'a> Flight<'a> {
             withheld: None,
             ended: None,
             under_way: false,
+            places: perceived.places,
+            priority: perceived.priority,
+            seat: RefCell::new(Seat::None),
+            load: 0,
             finished: false,
             shown: None,
             // A service call has no calls inside it.
@@ -163,7 +191,7 @@ impl<'a> Flight<'a> {
         if let Some(class) = ended {
             self.note(class);
         }
-        let view = View { target: self.target, bounded: self.bounded };
+        let view = view!(self);
         let before = self.policy.retries();
         if ended.is_some_and(Class::is_retryable) {
             let left = self.retries_left();
@@ -183,11 +211,38 @@ impl<'a> Flight<'a> {
                     self.record(Some(attempt), None);
                 }
                 self.under_way = true;
+                if let Seat::Taken(place, _) = self.seat.get_mut() {
+                    self.load = load_bin(place.under_way());
+                }
             }
-            Action::Return { withheld } | Action::Reject { withheld, .. } => self.withheld = withheld,
-            Action::Sleep { .. } => {}
+            Action::Return { withheld } | Action::Reject { withheld, .. } => {
+                self.withheld = withheld;
+                self.get_up();
+            }
+            Action::Sleep { .. } => self.get_up(),
+            Action::StandInLine { .. } => {}
         }
         action
+    }
+
+    /// Takes a place in line out, to wait for the turn.
+    pub(super) fn turn(&mut self) -> Option<oneshot::Receiver<Grant>> {
+        match std::mem::take(self.seat.get_mut()) {
+            Seat::InLine(turn) => Some(turn),
+            Seat::None | Seat::Taken(..) => None,
+        }
+    }
+
+    /// Takes the place that was handed over.
+    pub(super) fn sit_down(&mut self, grant: Grant) {
+        *self.seat.get_mut() = Seat::Taken(self.target.gate.granted(grant), self.runtime.clock.now());
+    }
+
+    /// Gives the place back, if it has one.
+    fn get_up(&mut self) {
+        if let Seat::Taken(place, since) = std::mem::take(self.seat.get_mut()) {
+            place.give_back(self.now.saturating_duration_since(since));
+        }
     }
 
     /// Retries left to the execution now, after what other calls inside it made of them meanwhile.
@@ -199,6 +254,7 @@ impl<'a> Flight<'a> {
     fn note(&mut self, class: Class) {
         self.under_way = false;
         self.ended = Some(self.attempt(class));
+        self.get_up();
     }
 
     fn attempt(&self, class: Class) -> Attempt {
@@ -210,7 +266,7 @@ impl<'a> Flight<'a> {
             probe: self.policy.is_probe(),
             at_deadline: class == Class::Timeout && self.policy.is_at_deadline(self.now),
             waited: self.policy.waited().map(wait_bin),
-            load: 0,
+            load: self.load,
             hedge: Hedge::None,
         }
     }
@@ -239,8 +295,9 @@ impl<'a> Flight<'a> {
         self.finished = true;
         if self.under_way {
             self.ended = Some(self.attempt(Class::Cancelled));
-            self.policy.abandon(&View { target: self.target, bounded: self.bounded }, self.now);
+            self.policy.abandon(&view!(self), self.now);
         }
+        self.get_up();
         let limits = &self.policy.limits;
         let call = Finished {
             ending,
@@ -280,15 +337,55 @@ impl Drop for Flight<'_> {
     }
 }
 
-/// The shared state of a target as a call sees it: one that is only watched is never refused and tells nothing.
-struct View<'a> {
-    target: &'a Target,
-    bounded: bool,
+/// Where a call stands among those that may be under way at once.
+#[derive(Debug, Default)]
+enum Seat<'a> {
+    #[default]
+    None,
+    InLine(oneshot::Receiver<Grant>),
+    /// It has a place, since then.
+    Taken(Place<'a>, Instant),
 }
 
-impl Shared for View<'_> {
+/// The shared state of a target as a call sees it: one that is only watched is never refused and tells nothing.
+struct View<'v, 'a> {
+    target: &'a Target,
+    bounded: bool,
+    places: Option<u32>,
+    priority: Priority,
+    deadline: Instant,
+    seat: &'v RefCell<Seat<'a>>,
+}
+
+impl Shared for View<'_, '_> {
     fn admit(&self, now: Instant) -> Admission {
         if self.bounded { self.target.admit(now) } else { Admission::Pass }
+    }
+
+    #[inline]
+    fn enter(&self, probe: bool, now: Instant) -> Room {
+        let Some(limit) = self.places else { return Room::Taken };
+        let mut seat = self.seat.borrow_mut();
+        if matches!(*seat, Seat::Taken(..)) {
+            return Room::Taken;
+        }
+        let gate = &self.target.gate;
+        let entry = if probe {
+            Entry::In(gate.enter_anyway())
+        } else {
+            gate.enter(&Ask { limit, priority: self.priority, deadline: self.deadline }, now)
+        };
+        match entry {
+            Entry::In(under_way) => {
+                *seat = Seat::Taken(gate.place(under_way), now);
+                Room::Taken
+            }
+            Entry::Wait(turn) => {
+                *seat = Seat::InLine(turn);
+                Room::InLine
+            }
+            Entry::Full(waiting) => Room::Full { waiting },
+        }
     }
 
     fn settle(&self, probe: Option<Probe>, sign: Sign, now: Instant) {

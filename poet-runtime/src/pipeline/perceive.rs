@@ -34,6 +34,11 @@ pub(super) struct Perceived {
     /// The revision of the learned values in force; 0 where none is.
     pub(super) revision: u64,
     pub(super) priority: Priority,
+    /// Attempts that may be under way at once; `None` where there is no such limit.
+    ///
+    /// A function has none, and is not counted: it may hold calls of its own inside it, or itself, and a place that is
+    /// held while another is waited for is how everything comes to a standstill. A service call waits for nothing else.
+    pub(super) places: Option<u32>,
     pub(super) learning: Learning,
     deferrable: bool,
     /// The deadline of the calls inside this one, and the retries they may make.
@@ -107,6 +112,7 @@ pub(super) fn perceive(runtime: &Inner, target: &Target, written: Written, bound
         now,
         revision: values.revision,
         priority: written.priority.unwrap_or(priority),
+        places: (bounded && !written.function).then_some(u32::from(values.concurrency_limit)),
         learning,
         deferrable: deferrable || written.deferrable,
         inside,

@@ -1,6 +1,6 @@
 //! Asks the policies about one call, in order of precedence, and says what to do next.
 //!
-//! Deadline, then what the service asked for, then its circuit; after a failure, whether the operation may be started
+//! Deadline, then what the service asked for, then its circuit, then whether there is a place; after a failure, whether the operation may be started
 //! again at all, whether another try was learned to pay, whether there is time, and whether the budgets allow it.
 
 use super::breaker::{Admission, Probe, Sign};
@@ -37,6 +37,10 @@ pub(crate) enum Action {
         last: bool,
     },
     Sleep {
+        until: Instant,
+    },
+    /// Wait for a place, until then at the longest.
+    StandInLine {
         until: Instant,
     },
     /// The last answer stands.
@@ -85,9 +89,23 @@ impl Limits {
     }
 }
 
+/// Whether there is room for another attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// The attempt has a place.
+    Taken,
+    /// It stands in line for one.
+    InLine,
+    /// It would not get one in time; so many wait.
+    Full { waiting: u32 },
+}
+
 /// What calls of one service have in common. What only a failure makes interesting is asked for only then.
 pub(crate) trait Shared {
     fn admit(&self, now: Instant) -> Admission;
+    /// Takes a place for an attempt or stands in line for one. A probe is never kept waiting: there are few, and others
+    /// wait for what they find out.
+    fn enter(&self, probe: bool, now: Instant) -> Room;
     fn settle(&self, probe: Option<Probe>, sign: Sign, now: Instant);
     /// Until when the service asked to be left alone, if that is still ahead.
     fn held_until(&self, now: Instant) -> Option<Instant>;
@@ -221,6 +239,14 @@ impl CallPolicy {
                 return self.give_up_or(Withheld::CircuitOpen, Kind::CircuitOpen { retry_in });
             }
         };
+        match shared.enter(self.probe.is_some(), now) {
+            Room::Taken => {}
+            Room::InLine => {
+                self.backing_off = None;
+                return Action::StandInLine { until: limits.deadline };
+            }
+            Room::Full { waiting } => return self.give_up_or(Withheld::Deadline, Kind::Crowded { waiting }),
+        }
         self.attempts = self.attempts.saturating_add(1);
         self.started = now;
         self.waited = self.backing_off.take().map(|ended| now.saturating_duration_since(ended));
@@ -320,6 +346,7 @@ mod tests {
         budget: RefCell<Budget>,
         held: Cell<Option<Instant>>,
         successes: Cell<u64>,
+        room: Cell<Room>,
     }
 
     impl World {
@@ -329,6 +356,7 @@ mod tests {
                 budget: RefCell::new(Budget::new()),
                 held: Cell::new(None),
                 successes: Cell::new(0),
+                room: Cell::new(Room::Taken),
             }
         }
     }
@@ -336,6 +364,9 @@ mod tests {
     impl Shared for World {
         fn admit(&self, now: Instant) -> Admission {
             self.breaker.borrow_mut().admit(THRESHOLDS, now)
+        }
+        fn enter(&self, probe: bool, _: Instant) -> Room {
+            if probe { Room::Taken } else { self.room.get() }
         }
         fn settle(&self, probe: Option<Probe>, sign: Sign, now: Instant) {
             self.successes.set(self.successes.get() + u64::from(sign == Sign::Well));
@@ -382,7 +413,7 @@ mod tests {
                     }
                     policy.on(end, world, now)
                 }
-                Action::Sleep { until } => {
+                Action::Sleep { until } | Action::StandInLine { until } => {
                     assert!(until < limits.deadline, "a sleep past the deadline");
                     now = until;
                     policy.on(Event::Woke, world, now)
@@ -536,6 +567,44 @@ mod tests {
         let (attempts, action) = play(Limits { began: limits.began, ..limits }, &world, &[]);
         assert_eq!(attempts, 0);
         assert!(matches!(action, Action::Reject { kind: Kind::CircuitOpen { retry_in: Some(_) }, .. }));
+    }
+
+    #[test]
+    fn without_a_place_nothing_is_started_and_the_circuit_is_asked_again_once_there_is_one() {
+        let (world, now) = (World::new(), Instant::now());
+        let mut policy = CallPolicy::new(limits(now));
+        world.room.set(Room::InLine);
+        let in_line = Action::StandInLine { until: now + Duration::from_secs(30) };
+        assert_eq!(policy.on(Event::Began, &world, now), in_line);
+        assert_eq!(policy.attempts(), 0);
+        (0..5).for_each(|_| world.settle(None, Sign::Ill, now));
+        world.room.set(Room::Taken);
+        let action = policy.on(Event::Woke, &world, now + Duration::from_secs(1));
+        assert!(matches!(action, Action::Reject { kind: Kind::CircuitOpen { .. }, .. }), "{action:?}");
+    }
+
+    #[test]
+    fn where_no_place_will_be_free_in_time_a_first_attempt_is_refused_and_a_retry_withheld() {
+        let (world, now) = (World::new(), Instant::now());
+        world.room.set(Room::Full { waiting: 9 });
+        let refused = Action::Reject { kind: Kind::Crowded { waiting: 9 }, withheld: None };
+        assert_eq!(play(limits(now), &world, &[]), (0, refused));
+        world.room.set(Room::Taken);
+        let mut policy = CallPolicy::new(limits(now));
+        policy.on(Event::Began, &world, now);
+        let Action::Sleep { until } = policy.on(FAILED, &world, now) else { panic!("no retry") };
+        world.room.set(Room::Full { waiting: 9 });
+        assert_eq!(policy.on(Event::Woke, &world, until), Action::Return { withheld: Some(Withheld::Deadline) });
+    }
+
+    #[test]
+    fn a_probe_is_made_whether_there_is_a_place_or_not() {
+        let (world, now) = (World::new(), Instant::now());
+        (0..5).for_each(|_| world.settle(None, Sign::Ill, now));
+        world.room.set(Room::Full { waiting: 9 });
+        let later = now + Duration::from_secs(61);
+        let mut policy = CallPolicy::new(limits(later));
+        assert!(matches!(policy.on(Event::Began, &world, later), Action::Start { .. }) && policy.is_probe());
     }
 
     #[test]
