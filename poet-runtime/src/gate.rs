@@ -77,6 +77,14 @@ impl Gate {
         self.under_way.fetch_add(1, Ordering::SeqCst).saturating_add(1)
     }
 
+    /// A place that nobody waits for, if there is one.
+    pub(crate) fn spare(&self, limit: u32) -> Option<Place<'_>> {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            return None;
+        }
+        self.take(limit).map(|under_way| self.place(under_way))
+    }
+
     /// The place of a call that was let in as the so many-th.
     pub(crate) fn place(&self, under_way: u32) -> Place<'_> {
         Place { gate: self, under_way }

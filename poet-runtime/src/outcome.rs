@@ -287,7 +287,7 @@ pub enum Hedge {
     /// There was no second copy.
     #[default]
     None,
-    /// There was one, and the first answered first.
+    /// There was one, and it did not answer first.
     Lost,
     /// There was one, and it answered first.
     Won,

@@ -12,13 +12,13 @@ use crate::outcome::{FailureKind, TargetId};
 use crate::parameter::Values;
 use crate::policy::breaker::{Admission, Breaker, Probe, Sign, Standing, Thresholds};
 use crate::policy::budget::Budget;
-use crate::policy::{Room, Shared};
+use crate::policy::{Room, Shared, hedge};
 use crate::profile::Profile;
 use crate::published::Published;
 use crate::site::Learning;
 use crate::store::{ParameterRow, TargetKey};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -62,6 +62,8 @@ pub(crate) struct Target {
     circuit: Circuit,
     /// The places of its attempts.
     pub(crate) gate: Arc<Gate>,
+    /// What its attempts earned towards second copies of them.
+    copies: AtomicU32,
     /// What it knows about its own kept answers.
     pub(crate) caching: Caching,
     /// The price of one attempt, in the configured currency.
@@ -94,6 +96,7 @@ impl Target {
             learned: Mutex::default(),
             circuit,
             gate: Arc::new(Gate::new()),
+            copies: AtomicU32::new(0),
             caching: Caching::default(),
             price: None,
             vitals: Mutex::default(),
@@ -223,6 +226,15 @@ impl Shared for Target {
     fn withdraw_retry(&self, now: Instant) -> bool {
         let successes = lock(&self.service.successes).iter().map(|count| count.load(Ordering::Relaxed)).sum();
         lock(&self.service.budget).withdraw(successes, now)
+    }
+
+    fn earn_copy(&self) {
+        let earned = |credit| Some(hedge::earned(credit));
+        _ = self.copies.fetch_update(Ordering::Relaxed, Ordering::Relaxed, earned);
+    }
+
+    fn withdraw_copy(&self) -> bool {
+        self.copies.fetch_update(Ordering::Relaxed, Ordering::Relaxed, hedge::spent).is_ok()
     }
 }
 

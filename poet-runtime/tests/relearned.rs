@@ -1,10 +1,10 @@
-//! What was learned about waits and crowds is in force from the first call of the next process, in virtual time.
+//! What was learned about waits, crowds and slow attempts is in force from the first call of the next process, in virtual time.
 
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
 use poet_runtime::parameter::Values;
 use poet_runtime::service::{Failure, ServiceCall};
-use poet_runtime::{Class, Clock, Profile, Runtime, Wall};
+use poet_runtime::{Class, Clock, Profile, Runtime, Utility, Wall};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -120,4 +120,53 @@ async fn a_limit_that_was_learned_is_kept_by_the_next_process() {
 
     let second = process(&database, 41);
     assert_eq!(burst(&second, 100).await, learned);
+}
+
+/// Makes second copies worth their price: somebody waits for every answer.
+static HURRIED: Profile = Profile {
+    utility: Utility { second: 1.0, ..Utility::DEFAULT },
+    max_retries: 0,
+    max_retries_ceiling: 0,
+    ..Profile::named("hurried")
+};
+
+/// A call whose first copy takes so long and whose second is quick; how many were started.
+async fn races(runtime: &Runtime, takes: Duration) -> u32 {
+    let started = AtomicU32::new(0);
+    let get = ServiceCall { repeatable: true, ..ServiceCall::new("crm", "get", &HURRIED) };
+    let attempt = |_| {
+        let takes = if started.fetch_add(1, Ordering::Relaxed) == 0 { takes } else { 20 * MS };
+        async move {
+            sleep(takes).await;
+            Ok::<_, Failure>(())
+        }
+    };
+    runtime.call(&get, attempt).await.unwrap();
+    started.load(Ordering::Relaxed)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delay_after_which_attempts_are_raced_is_learned_once_and_in_force_in_the_next_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("poet.db");
+    let first = process(&database, 0);
+    assert_eq!(races(&first, Duration::from_secs(4)).await, 1, "off by default");
+    for call in 0.. {
+        races(&first, if call % 50 == 0 { Duration::from_secs(4) } else { 20 * MS }).await;
+        if call % 500 == 499 && !values(&first).await.hedge_delay.is_zero() {
+            break;
+        }
+        assert!(call < 10_000, "nothing was learned");
+    }
+    let learned = values(&first).await.hedge_delay;
+    assert!(learned < Duration::from_secs(1), "{learned:?}");
+    first.shutdown(Duration::from_secs(5)).await.unwrap();
+
+    let second = process(&database, 1);
+    for _ in 0..50 {
+        assert_eq!(races(&second, 20 * MS).await, 1);
+    }
+    let began = Instant::now();
+    assert_eq!(races(&second, Duration::from_secs(4)).await, 2);
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }

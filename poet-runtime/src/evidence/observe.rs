@@ -55,7 +55,12 @@ impl History {
     }
 
     fn observe_latency(&mut self, hour: i64, attempt: &Attempt) {
-        let Some(latency) = latency_key(attempt.class, attempt.elapsed) else { return };
+        let Some(mut latency) = latency_key(attempt.class, attempt.elapsed) else { return };
+        // What is known of the first copy is that it was not done by then. Were the quick second one counted instead,
+        // hedging would hide the very tail that it is there for.
+        if let (Key::Answered(bucket), Hedge::Won) = (latency, attempt.hedge) {
+            latency = Key::Censored(bucket);
+        }
         self.add(hour, latency, 1);
         if let (Key::Censored(bucket), true) = (latency, attempt.at_deadline) {
             self.add(hour, Key::AtDeadline(bucket), 1);
@@ -214,6 +219,17 @@ mod tests {
         history.observe(1, &record(Some(attempt(Class::Success)), None));
         assert_eq!(history.total(Key::Retried(1, FailureKind::Lost)), 1);
         assert_eq!(history.total(Key::Recovered(1, FailureKind::Lost)), 1);
+    }
+
+    #[test]
+    fn a_race_that_the_second_copy_won_says_how_long_the_first_was_not_done() {
+        let mut history = History::default();
+        history.observe(1, &record(Some(Attempt { hedge: Hedge::Won, ..attempt(Class::Success) }), None));
+        let bucket = Sketch::bucket(Duration::from_millis(5));
+        assert_eq!((history.total(Key::Answered(bucket)), history.total(Key::Censored(bucket))), (0, 1));
+        history.observe(1, &record(Some(Attempt { hedge: Hedge::Lost, ..attempt(Class::Success) }), None));
+        assert_eq!((history.total(Key::Answered(bucket)), history.total(Key::Censored(bucket))), (1, 1));
+        assert_eq!((history.total(Key::Hedged(true)), history.total(Key::Hedged(false))), (1, 1));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod batch;
 mod concurrency;
 mod draws;
 mod guard;
+mod hedge;
 pub(crate) mod posterior;
 mod regime;
 mod retries;
@@ -21,7 +22,8 @@ use crate::clock::Wall;
 use crate::evidence::History;
 use crate::outcome::FailureKind;
 use crate::parameter::{
-    ATTEMPT_TIMEOUT, BASE_DELAY, BATCH_WINDOW, CACHE_TTL, CONCURRENCY_LIMIT, MAX_RETRIES, Parameter, Values,
+    ATTEMPT_TIMEOUT, BASE_DELAY, BATCH_WINDOW, CACHE_TTL, CONCURRENCY_LIMIT, HEDGE_DELAY, MAX_RETRIES, Parameter,
+    Values,
 };
 use crate::profile::Profile;
 use crate::site::Learning;
@@ -81,6 +83,7 @@ static ESTIMATORS: &[(&Parameter, Estimator)] = &[
     (&CACHE_TTL, ttl::propose),
     (&BATCH_WINDOW, batch::propose),
     (&CONCURRENCY_LIMIT, concurrency::propose),
+    (&HEDGE_DELAY, hedge::propose),
 ];
 
 /// The moves that the evidence supports, each one step; none where it supports none.

@@ -7,7 +7,7 @@ use crate::error::{Error, Kind};
 use crate::evidence::{load_bin, wait_bin};
 use crate::gate::{Entry, Grant, Place};
 use crate::outcome::{Arm, Attempt, Class, Ending, Finished, Hedge, Record, Shown, Withheld};
-use crate::policy::breaker::{Admission, Probe, Sign};
+use crate::policy::breaker::{Admission, Probe, Sign, Standing};
 use crate::policy::limit::Ask;
 use crate::policy::{Action, CallPolicy, Event, Room, Shared};
 use crate::runtime::Inner;
@@ -58,6 +58,10 @@ pub(super) struct Flight<'a> {
     seat: RefCell<Seat<'a>>,
     /// How many were under way when the last attempt began, as a bin of [`load_bin`].
     load: u8,
+    /// The place of a second copy of the attempt under way.
+    second: Option<Place<'a>>,
+    /// What the last attempt had to do with one.
+    hedge: Hedge,
     now: Instant,
     finished: bool,
     /// What the call shows beside how it went.
@@ -95,6 +99,8 @@ impl<'a> Flight<'a> {
             priority: perceived.priority,
             seat: RefCell::new(Seat::None),
             load: 0,
+            second: None,
+            hedge: Hedge::None,
             finished: false,
             shown: None,
             // A service call has no calls inside it.
@@ -120,9 +126,9 @@ impl<'a> Flight<'a> {
         self.policy.attempts()
     }
 
-    /// Retries taken from the budget of the execution.
+    /// Retries made after a failure.
     pub(super) fn retries(&self) -> u8 {
-        self.policy.retries()
+        self.policy.retries() - self.policy.copies()
     }
 
     pub(super) fn key(&self) -> &'a TargetKey {
@@ -194,23 +200,18 @@ impl<'a> Flight<'a> {
         let view = view!(self);
         let before = self.policy.retries();
         if ended.is_some_and(Class::is_retryable) {
-            let left = self.retries_left();
-            let limit = &mut self.policy.limits.execution_retries;
-            *limit = (*limit).min(before.saturating_add(left));
+            let limit = before.saturating_add(self.retries_left());
+            self.policy.limits.execution_retries = self.policy.limits.execution_retries.min(limit);
         }
         let action = self.policy.on(event, &view, self.now);
-        if self.policy.retries() > before {
-            match &mut self.context {
-                Some(own) => own.charge(1),
-                None => context::tell_surrounding(1, false, Vec::new()),
-            }
-        }
+        self.charge(before);
         match action {
             Action::Start { .. } => {
                 if let Some(attempt) = self.ended.take() {
                     self.record(Some(attempt), None);
                 }
                 self.under_way = true;
+                self.hedge = Hedge::None;
                 if let Seat::Taken(place, _) = self.seat.get_mut() {
                     self.load = load_bin(place.under_way());
                 }
@@ -238,8 +239,60 @@ impl<'a> Flight<'a> {
         *self.seat.get_mut() = Seat::Taken(self.target.gate.granted(grant), self.runtime.clock.now());
     }
 
-    /// Gives the place back, if it has one.
+    /// Takes what was drawn since from the budget of the execution.
+    fn charge(&mut self, before: u8) {
+        if self.policy.retries() > before {
+            match &mut self.context {
+                Some(own) => own.charge(1),
+                None => context::tell_surrounding(1, false, Vec::new()),
+            }
+        }
+    }
+
+    /// Whether a second copy of the attempt under way is sent now: where there is a place for it that nobody waits for,
+    /// the circuit is closed, and the budgets allow it.
+    pub(super) fn race(&mut self) -> bool {
+        self.look_up();
+        let is_batch = matches!(self.shown, Some(Shown::Batch { .. }));
+        let Some(limit) = self.places.filter(|_| !is_batch) else { return false };
+        if self.target.standing(self.now) != Standing::Closed {
+            return false;
+        }
+        let Some(place) = self.target.gate.spare(limit) else { return false };
+        let before = self.policy.retries();
+        let left = before.saturating_add(self.retries_left());
+        self.policy.limits.execution_retries = self.policy.limits.execution_retries.min(left);
+        if !self.policy.race(&view!(self), self.now) {
+            return false;
+        }
+        self.charge(before);
+        self.second = Some(place);
+        self.hedge = Hedge::Lost;
+        true
+    }
+
+    /// The second copy answered first.
+    pub(super) fn win(&mut self) {
+        self.hedge = Hedge::Won;
+    }
+
+    /// One of the two copies failed, and the other goes on alone.
+    pub(super) fn lose(&mut self, first: bool, class: Class) {
+        self.look_up();
+        let began = if first { self.policy.started() } else { self.policy.copied().unwrap_or(self.now) };
+        let elapsed = self.now.saturating_duration_since(began);
+        let attempt = Attempt { elapsed, hedge: Hedge::None, ..self.attempt(class) };
+        self.record(Some(attempt), None);
+        self.policy.lose(first, class, &view!(self), self.now);
+        self.second = None;
+        if first {
+            self.hedge = Hedge::None;
+        }
+    }
+
+    /// Gives the places back, if it has any.
     fn get_up(&mut self) {
+        self.second = None;
         if let Seat::Taken(place, since) = std::mem::take(self.seat.get_mut()) {
             place.give_back(self.now.saturating_duration_since(since));
         }
@@ -267,7 +320,7 @@ impl<'a> Flight<'a> {
             at_deadline: class == Class::Timeout && self.policy.is_at_deadline(self.now),
             waited: self.policy.waited().map(wait_bin),
             load: self.load,
-            hedge: Hedge::None,
+            hedge: self.hedge,
         }
     }
 
@@ -406,5 +459,13 @@ impl Shared for View<'_, '_> {
 
     fn withdraw_retry(&self, now: Instant) -> bool {
         self.target.withdraw_retry(now)
+    }
+
+    fn earn_copy(&self) {
+        self.target.earn_copy();
+    }
+
+    fn withdraw_copy(&self) -> bool {
+        self.target.withdraw_copy()
     }
 }

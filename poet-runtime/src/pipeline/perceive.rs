@@ -105,6 +105,8 @@ pub(super) fn perceive(runtime: &Inner, target: &Target, written: Written, bound
         restartable: written.restartable,
         execution_retries,
         delays: (values.base_delay, values.max_delay),
+        // The body of a function borrows what its caller holds: two of it cannot run at once.
+        hedge: Some(values.hedge_delay).filter(|delay| !delay.is_zero() && bounded && !written.function),
         seed: runtime.seed,
     };
     Perceived {

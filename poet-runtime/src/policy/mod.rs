@@ -8,6 +8,7 @@ pub(crate) mod breaker;
 pub(crate) mod budget;
 pub(crate) mod cache;
 pub(crate) mod deferral;
+pub(crate) mod hedge;
 pub(crate) mod jitter;
 pub(crate) mod limit;
 pub(crate) mod retry;

@@ -31,10 +31,12 @@ pub(crate) enum Event {
 /// What is to be done about it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
-    /// Start an attempt and drop it at `until`. No other follows if it is the `last`.
+    /// Start an attempt and drop it at `until`. No other follows if it is the `last`. If it is not done at `hedge`, a
+    /// second copy may race it.
     Start {
         until: Instant,
         last: bool,
+        hedge: Option<Instant>,
     },
     Sleep {
         until: Instant,
@@ -73,6 +75,8 @@ pub(crate) struct Limits {
     pub(crate) execution_retries: u8,
     /// The delay before the first retry, and the longest before any.
     pub(crate) delays: (Duration, Duration),
+    /// How long the first attempt is waited for before a second copy of it is sent; `None`: none is.
+    pub(crate) hedge: Option<Duration>,
     pub(crate) seed: u64,
 }
 
@@ -111,6 +115,9 @@ pub(crate) trait Shared {
     fn held_until(&self, now: Instant) -> Option<Instant>;
     fn hold(&self, until: Instant);
     fn withdraw_retry(&self, now: Instant) -> bool;
+    /// Counts an attempt that may be raced, which earns a share of a copy.
+    fn earn_copy(&self);
+    fn withdraw_copy(&self) -> bool;
 }
 
 /// The policies of one call.
@@ -132,6 +139,10 @@ pub(crate) struct CallPolicy {
     /// What to tell the caller if the attempt that was dropped at its limit stays the last.
     timed_out: Option<Kind>,
     retries: u8,
+    /// When the second copy of the attempt under way was sent.
+    copied: Option<Instant>,
+    /// Second copies sent; each is counted among the attempts and the retries as well.
+    copies: u8,
 }
 
 impl CallPolicy {
@@ -148,6 +159,8 @@ impl CallPolicy {
             waited: None,
             timed_out: None,
             retries: 0,
+            copied: None,
+            copies: 0,
         }
     }
 
@@ -159,6 +172,16 @@ impl CallPolicy {
     /// Retries that were taken from the budget of the execution.
     pub(crate) fn retries(&self) -> u8 {
         self.retries
+    }
+
+    /// Second copies sent. Each took from the budgets as a retry does.
+    pub(crate) fn copies(&self) -> u8 {
+        self.copies
+    }
+
+    /// When the second copy of the attempt under way was sent.
+    pub(crate) fn copied(&self) -> Option<Instant> {
+        self.copied
     }
 
     /// When the attempt under way began.
@@ -251,7 +274,50 @@ impl CallPolicy {
         self.started = now;
         self.waited = self.backing_off.take().map(|ended| now.saturating_duration_since(ended));
         self.until = limits.attempt.map_or(limits.deadline, |limit| after(now, limit).min(limits.deadline));
-        Action::Start { until: self.until, last: self.attempts > limits.most_retries() }
+        self.copied = None;
+        let hedge = self.hedge();
+        if hedge.is_some() {
+            shared.earn_copy();
+        }
+        Action::Start { until: self.until, last: self.attempts > self.limits.most_retries() && hedge.is_none(), hedge }
+    }
+
+    /// When the attempt that starts now may be raced. Only what may be executed twice is, and only a first attempt: a
+    /// retry is a second request already.
+    fn hedge(&self) -> Option<Instant> {
+        let limits = &self.limits;
+        let delay = limits.hedge.filter(|_| limits.repeatable && limits.restartable)?;
+        let at = after(self.started, delay);
+        (self.attempts == 1 && self.probe.is_none() && at < self.until).then_some(at)
+    }
+
+    /// Whether a second copy of the attempt under way is sent now. It takes from the budgets what a retry takes.
+    pub(crate) fn race(&mut self, shared: &impl Shared, now: Instant) -> bool {
+        let races = self.hedge().is_some_and(|at| at <= now)
+            && self.copied.is_none()
+            && now < self.until
+            && shared.held_until(now).is_none()
+            && self.retries < self.limits.execution_retries
+            && shared.withdraw_copy()
+            && shared.withdraw_retry(now);
+        if races {
+            self.retries += 1;
+            self.copies += 1;
+            self.attempts += 1;
+            self.copied = Some(now);
+        }
+        races
+    }
+
+    /// One of the two copies under way failed, and the other goes on as the attempt.
+    pub(crate) fn lose(&mut self, first: bool, class: Class, shared: &impl Shared, now: Instant) {
+        shared.settle(None, sign(class), now);
+        if let Class::Throttled { retry_after: Some(wait) } = class {
+            shared.hold(after(now, wait.min(LONGEST_HOLD)));
+        }
+        if let (true, Some(copied)) = (first, self.copied) {
+            self.started = copied;
+        }
     }
 
     #[inline]
@@ -381,6 +447,10 @@ mod tests {
         fn withdraw_retry(&self, now: Instant) -> bool {
             self.budget.borrow_mut().withdraw(self.successes.get(), now)
         }
+        fn earn_copy(&self) {}
+        fn withdraw_copy(&self) -> bool {
+            true
+        }
     }
 
     fn limits(began: Instant) -> Limits {
@@ -394,6 +464,7 @@ mod tests {
             restartable: true,
             execution_retries: 6,
             delays: (Duration::from_millis(200), Duration::from_secs(10)),
+            hedge: None,
             seed: 1,
         }
     }
@@ -633,6 +704,46 @@ mod tests {
             assert_eq!(play(once, &world, &[FAILED]).0, 1, "never five failures in a row");
             assert_eq!(play(once, &world, &[spite]).0, 1);
         }
+    }
+
+    #[test]
+    fn a_second_copy_is_sent_only_of_a_first_attempt_of_what_may_be_repeated_and_within_the_budgets() {
+        let now = Instant::now();
+        let due = now + Duration::from_secs(1);
+        let hedged = Limits { hedge: Some(Duration::from_secs(1)), ..limits(now) };
+        let races = |limits: Limits, at: Instant, prepare: fn(&World)| {
+            let (world, mut policy) = (World::new(), CallPolicy::new(limits));
+            let Action::Start { last, hedge, .. } = policy.on(Event::Began, &world, now) else { panic!("no attempt") };
+            assert!(hedge.is_none() || !last, "another may follow");
+            prepare(&world);
+            let races = policy.race(&world, at);
+            assert!(!policy.race(&world, at), "there is no third copy");
+            (races, policy.attempts())
+        };
+        assert_eq!(races(hedged, due, |_| {}), (true, 2));
+        assert_eq!(races(limits(now), due, |_| {}), (false, 1), "it is off");
+        assert_eq!(races(hedged, due - Duration::from_millis(1), |_| {}), (false, 1), "it is not due");
+        assert_eq!(races(Limits { repeatable: false, ..hedged }, due, |_| {}), (false, 1));
+        assert_eq!(races(Limits { restartable: false, ..hedged }, due, |_| {}), (false, 1));
+        assert_eq!(races(Limits { execution_retries: 0, ..hedged }, due, |_| {}), (false, 1));
+        let held = |world: &World| world.hold(Instant::now() + Duration::from_secs(60));
+        assert_eq!(races(hedged, due, held), (false, 1), "the service asked to be left alone");
+        let spent = |world: &World| while world.withdraw_retry(Instant::now()) {};
+        let short = Limits { hedge: Some(Duration::from_millis(1)), ..hedged };
+        assert_eq!(races(short, now + Duration::from_millis(1), spent), (false, 1), "the budget is used up");
+        let world = World::new();
+        let mut policy = CallPolicy::new(hedged);
+        policy.on(Event::Began, &world, now);
+        let Action::Sleep { until } = policy.on(FAILED, &world, now) else { panic!("no retry") };
+        assert!(
+            matches!(policy.on(Event::Woke, &world, until), Action::Start { hedge: None, .. }),
+            "a retry is not raced"
+        );
+        (0..5).for_each(|_| world.settle(None, Sign::Ill, now));
+        let later = now + Duration::from_secs(61);
+        let mut probe = CallPolicy::new(Limits { began: later, deadline: later + Duration::from_secs(30), ..hedged });
+        assert!(matches!(probe.on(Event::Began, &world, later), Action::Start { hedge: None, .. }), "nor is a probe");
+        assert!(probe.is_probe());
     }
 
     fn ends() -> impl proptest::strategy::Strategy<Value = Vec<Event>> {
