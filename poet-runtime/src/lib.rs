@@ -15,6 +15,7 @@ pub mod defer;
 mod error;
 pub mod evidence;
 mod fingerprint;
+mod gate;
 mod health;
 mod kept;
 mod key;
