@@ -3,12 +3,15 @@
 //! Evidence is addition: merging two histories, of two processes or of two machines, adds their counts. Decay is
 //! applied when reading, never when writing, so that an estimate stays a pure function of evidence and time.
 
+mod blocks;
 mod history;
 mod key;
 mod observe;
+mod packed;
 mod sketch;
 mod vitals;
 
+pub use blocks::block_of;
 pub use history::History;
 pub use key::{
     AGE_BINS, AttemptClass, BatchSum, Circuit, Effect, EffectSum, Key, LOAD_BINS, LoadSum, MAX_COUNTED_RETRY,

@@ -38,9 +38,14 @@ impl Sketch {
     /// What a history says, each hour weighted by `weight(hour)`.
     #[must_use]
     pub fn read(history: &History, weight: impl Fn(i64) -> f64) -> Self {
+        Self::of(history.cells(), weight)
+    }
+
+    /// [`read`](Self::read) of a part of a history.
+    pub(super) fn of(cells: impl Iterator<Item = (i64, Key, u64)>, weight: impl Fn(i64) -> f64) -> Self {
         let empty = [0.0; Self::BUCKETS];
         let mut sketch = Self { answered: empty, censored: empty, at_deadline: empty };
-        for (hour, key, count) in history.cells() {
+        for (hour, key, count) in cells {
             let (buckets, bucket) = match key {
                 Key::Answered(bucket) => (&mut sketch.answered, bucket),
                 Key::Censored(bucket) => (&mut sketch.censored, bucket),

@@ -75,8 +75,8 @@ impl Vitals {
     #[must_use]
     pub fn of(history: &History, now: Wall) -> Self {
         let mut vitals = Self { taken: now, ..Self::default() };
-        let mut day = History::default();
-        for (hour, key, count) in history.cells().rev().take_while(|(hour, ..)| *hour >= now.hour() - 24) {
+        let lately = || history.cells().rev().take_while(|(hour, ..)| *hour >= now.hour() - 24);
+        for (hour, key, count) in lately() {
             let in_day = count as f64 * share(hour, 24, now);
             match key {
                 Key::Attempt(class) => {
@@ -88,11 +88,11 @@ impl Vitals {
                     vitals.calls += in_day;
                     vitals.cached += if ending == Ending::Cached { in_day } else { 0.0 };
                 }
-                Key::Answered(_) => day.add(hour, key, count),
                 _ => {}
             }
         }
-        let sketch = Sketch::read(&day, |hour| share(hour, 24, now));
+        let answered = lately().filter(|(_, key, _)| matches!(key, Key::Answered(_)));
+        let sketch = Sketch::of(answered, |hour| share(hour, 24, now));
         let duration = |seconds: Option<f64>| seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         vitals.answers = sketch.answered();
         vitals.seconds = sketch.mean().unwrap_or(0.0) * vitals.answers;
