@@ -6,7 +6,7 @@
 use crate::cache::Caching;
 use crate::clock::Wall;
 use crate::config::Config;
-use crate::evidence::Vitals;
+use crate::evidence::{History, Vitals};
 use crate::learner::{self, Subject};
 use crate::outcome::TargetId;
 use crate::parameter::{ATTEMPT_TIMEOUT, CACHE_TTL, MAX_RETRIES, Values};
@@ -253,7 +253,13 @@ impl Directory for Registry {
         self.target(id).map(|target| target.key.clone())
     }
 
-    fn learn(&self, id: TargetId, histories: Histories<'_>, now: Wall) -> Vec<ParameterChange> {
+    fn learn(
+        &self,
+        id: TargetId,
+        histories: Histories<'_>,
+        hourly: Option<&History>,
+        now: Wall,
+    ) -> Vec<ParameterChange> {
         let target = self.target(id).filter(|target| target.learning != Learning::Off);
         let (Some(target), Some(history)) = (target, histories(id)) else {
             return Vec::new();
@@ -263,6 +269,7 @@ impl Directory for Registry {
         learner::learn(&Subject {
             target: &target.key,
             history,
+            hourly,
             bulk,
             profile: target.profile,
             values: &values,

@@ -48,6 +48,7 @@ impl World {
         f(&Subject {
             target: &self.target,
             history: &self.history,
+            hourly: None,
             bulk: self.bulk.as_ref(),
             profile: &self.profile,
             values: &self.values,

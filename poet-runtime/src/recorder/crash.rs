@@ -28,7 +28,7 @@ impl Directory for Loud {
         Some(target("crm"))
     }
 
-    fn learn(&self, id: TargetId, histories: Histories<'_>, _: Wall) -> Vec<ParameterChange> {
+    fn learn(&self, id: TargetId, histories: Histories<'_>, _: Option<&History>, _: Wall) -> Vec<ParameterChange> {
         let attempts = histories(id).map_or(0, History::attempts);
         vec![change("crm", "timeout.attempt", None, attempts as f64)]
     }

@@ -39,7 +39,7 @@ impl Directory for Book {
         (id == TargetId(0)).then(|| target("crm"))
     }
 
-    fn learn(&self, id: TargetId, histories: Histories<'_>, now: Wall) -> Vec<ParameterChange> {
+    fn learn(&self, id: TargetId, histories: Histories<'_>, _: Option<&History>, now: Wall) -> Vec<ParameterChange> {
         let history = histories(id).expect("learned from because something was seen");
         lock(&self.learned).push(history.attempts());
         (self.propose)(history, now)
