@@ -18,4 +18,4 @@ pub use key::{
     OUTAGE_BINS, WAIT_BINS, age_bin, bin_age, bin_outage, bin_wait, load_bin, outage_bin, wait_bin,
 };
 pub use sketch::Sketch;
-pub use vitals::{Tried, Vitals};
+pub use vitals::{Lately, Tried, Vitals};

@@ -7,7 +7,7 @@ use super::block_on::block_on;
 use super::lock;
 use super::writer::Writer;
 use crate::clock::Wall;
-use crate::evidence::{History, Key, Vitals, block_of};
+use crate::evidence::{History, Key, Lately, block_of};
 use crate::outcome::{Ending, TargetId};
 use crate::store::{ParameterChange, ParameterRow, Published, StoreError, TargetKey};
 use std::mem;
@@ -30,6 +30,8 @@ pub(super) struct Target {
     /// The hour at which `history` was last put together, and the day on which it was last read hour by hour.
     coarsened: i64,
     hourly: Option<i64>,
+    /// What `history` holds of the hours before the present one.
+    lately: Option<Lately>,
     learned: Instant,
     /// When it was last told how it does, and whether there is news since.
     told: Option<Instant>,
@@ -90,7 +92,10 @@ impl Writer {
         for (&id, target) in self.targets.iter_mut().filter(|(_, target)| target.untold) {
             if force || target.told.is_none_or(|told| now.saturating_duration_since(told) >= interval) {
                 (target.told, target.untold) = (Some(now), false);
-                let vitals = Vitals::of(&target.history, wall);
+                let lately = target.lately.take().filter(|lately| lately.holds(wall));
+                let lately = lately.unwrap_or_else(|| Lately::of(&target.history, wall));
+                let vitals = lately.vitals(&target.history, wall);
+                target.lately = Some(lately);
                 let directory = &self.directory;
                 if catch_unwind(AssertUnwindSafe(|| directory.tell(id, vitals))).is_err() {
                     tracing::error!(service = target.key.service, "telling how it does panicked");
@@ -214,6 +219,7 @@ impl Target {
             fresh: 0,
             coarsened: 0,
             hourly: None,
+            lately: None,
             learned: now,
             told: None,
             untold: false,
@@ -229,6 +235,9 @@ impl Target {
         self.known += news;
         self.fresh += news;
         self.untold = true;
+        if counts.oldest().is_some_and(|oldest| oldest < hour) {
+            self.lately = None;
+        }
         if hour != self.coarsened {
             self.coarsened = hour;
             self.history.coarsen(hour);
@@ -250,6 +259,7 @@ impl Target {
             self.fresh += after.saturating_sub(before);
         }
         self.is_loaded = true;
+        self.lately = None;
         self.coarsened = now;
         self.history.coarsen(now);
     }
