@@ -222,7 +222,11 @@ impl Registry {
     /// The targets of a service that were called before.
     pub(crate) fn of_service(&self, service: &str) -> Vec<Arc<Target>> {
         let entries = self.read();
-        entries.services.get(service).map(|entry| entry.operations.values().cloned().collect()).unwrap_or_default()
+        let mut found: Vec<_> =
+            entries.services.get(service).map(|entry| entry.operations.values().cloned().collect()).unwrap_or_default();
+        // What is added up over them shall not depend on how a map hashes.
+        found.sort_unstable_by_key(|target: &Arc<Target>| target.id);
+        found
     }
 
     fn profile(&self, name: &str) -> Option<&'static Profile> {
