@@ -119,7 +119,7 @@ impl History {
     }
 
     /// Forgets everything, and keeps the room for as much.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.past = Packed::default();
         self.newest.clear();
     }
