@@ -34,7 +34,13 @@ pub struct History {
 pub(super) fn add(counts: &mut Vec<(Key, u64)>, key: Key, count: u64) {
     match counts.binary_search_by_key(&key, |(key, _)| *key) {
         Ok(at) => counts[at].1 += count,
-        Err(at) => counts.insert(at, (key, count)),
+        Err(at) => {
+            if counts.len() == counts.capacity() {
+                // Doubling would leave half of it unused.
+                counts.reserve_exact(8);
+            }
+            counts.insert(at, (key, count));
+        }
     }
 }
 

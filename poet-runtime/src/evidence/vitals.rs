@@ -3,6 +3,7 @@
 //! Counts have the grain of an hour, so a stretch of time that ends now covers the present hour and a share of the
 //! oldest one, as if that had been even. Sums only: those of two operations add up to those of both.
 
+use super::packed::Packed;
 use super::{AttemptClass, History, Key, Sketch};
 use crate::clock::Wall;
 use crate::outcome::Ending;
@@ -124,35 +125,37 @@ impl Vitals {
 pub struct Lately {
     /// The present hour.
     hour: i64,
-    /// The hours that lie within the last 24 h whole, together.
-    whole: Vec<(Key, u64)>,
-    /// The one just before the present one, which is in `whole` too.
-    before: Vec<(Key, u64)>,
-    /// The one 24 h ago.
-    oldest: Vec<(Key, u64)>,
+    /// By age, as in [`WHOLE`] and its like.
+    sums: Packed,
 }
+
+/// The hours that lie within the last 24 h whole, together; the attempts of the one just before the present one, which
+/// are in `WHOLE` too; the one 24 h ago.
+const WHOLE: i64 = 0;
+const BEFORE: i64 = 1;
+const OLDEST: i64 = 2;
 
 impl Lately {
     /// What a history holds at a moment.
     #[must_use]
     pub fn of(history: &History, now: Wall) -> Self {
-        let mut lately = Self { hour: now.hour(), whole: Vec::new(), before: Vec::new(), oldest: Vec::new() };
-        let mut sums = BTreeMap::new();
-        for (hour, key, count) in history.cells().rev().take_while(|(hour, ..)| *hour >= lately.hour - 24) {
-            let age = lately.hour - hour;
+        let this_hour = now.hour();
+        let mut sums: [BTreeMap<Key, u64>; 3] = Default::default();
+        for (hour, key, count) in history.cells().rev().take_while(|(hour, ..)| *hour >= this_hour - 24) {
+            let age = this_hour - hour;
             if age <= 0 || !matches!(key, Key::Attempt(_) | Key::Call(_) | Key::Answered(_)) {
                 continue;
             }
+            let mut add = |stretch: i64| *sums[stretch as usize].entry(key).or_default() += count;
             if age == 1 && matches!(key, Key::Attempt(_)) {
-                lately.before.push((key, count));
+                add(BEFORE);
             }
-            if age == 24 {
-                lately.oldest.push((key, count));
-            } else {
-                *sums.entry(key).or_default() += count;
-            }
+            add(if age == 24 { OLDEST } else { WHOLE });
         }
-        lately.whole = sums.into_iter().collect();
+        let mut lately = Self { hour: this_hour, sums: Packed::default() };
+        for (stretch, sums) in (WHOLE..).zip(sums) {
+            lately.sums.add(stretch, sums.into_iter());
+        }
         lately
     }
 
@@ -165,8 +168,7 @@ impl Lately {
     /// How much memory it takes beside itself.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        let all = self.whole.capacity() + self.before.capacity() + self.oldest.capacity();
-        all * size_of::<(Key, u64)>()
+        self.sums.heap_bytes()
     }
 
     /// What the history says at a moment at which this [`holds`](Self::holds).
@@ -187,9 +189,13 @@ impl Lately {
             }
             _ => sketch.add(key, count as f64 * in_day),
         };
-        self.whole.iter().for_each(|&(key, count)| add(key, count, 0.0, 1.0));
-        self.before.iter().for_each(|&(key, count)| add(key, count, left, 0.0));
-        self.oldest.iter().for_each(|&(key, count)| add(key, count, 0.0, left));
+        for (stretch, key, count) in self.sums.cells() {
+            match stretch {
+                WHOLE => add(key, count, 0.0, 1.0),
+                BEFORE => add(key, count, left, 0.0),
+                _ => add(key, count, 0.0, left),
+            }
+        }
         for (_, key, count) in history.cells().rev().take_while(|(hour, ..)| *hour >= self.hour) {
             if !matches!(key, Key::Censored(_) | Key::AtDeadline(_)) {
                 add(key, count, 1.0, 1.0);
