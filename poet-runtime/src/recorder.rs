@@ -47,7 +47,10 @@ pub(crate) trait Directory: Send + Sync {
 
     /// What follows from the evidence about a target by now. Called by the writer when there are at least
     /// [`RecorderSettings::learn_every`] new attempts, or any and [`RecorderSettings::learn_interval`] has passed.
-    fn learn(&self, id: TargetId, histories: Histories<'_>, now: Wall) -> Lesson;
+    ///
+    /// Histories hold what is older than a day in blocks of hours. Once a day of a target, `hourly` is what the store
+    /// has of it, hour by hour.
+    fn learn(&self, id: TargetId, histories: Histories<'_>, hourly: Option<&History>, now: Wall) -> Lesson;
 
     /// What its calls are worth and cost; `None` where nothing is learned about it.
     fn utility(&self, id: TargetId) -> Option<Utility>;
@@ -70,8 +73,12 @@ pub(crate) struct RecorderSettings {
     pub(crate) queue: usize,
     /// The most that a killed process loses; half of it is spent gathering, the rest is left for writing.
     pub(crate) flush_interval: Duration,
-    /// New attempts after which a target is learned from again.
+    /// New attempts after which a target is learned from again, or [`RecorderSettings::learn_share`] where that is more.
     pub(crate) learn_every: u64,
+    /// New attempts, for each of those known before, after which a target is learned from again. What hardly adds to the
+    /// evidence moves nothing, and reading it all costs the same each time: so that is done once for every hundredth
+    /// more, and every [`RecorderSettings::learn_interval`] for what changes suddenly.
+    pub(crate) learn_share: f64,
     /// The time after which it is learned from again with any new attempt.
     pub(crate) learn_interval: Duration,
     /// How often, at most, it is said how a target has done lately.
@@ -96,6 +103,7 @@ impl Default for RecorderSettings {
             queue: 16_384,
             flush_interval: Duration::from_millis(200),
             learn_every: 20,
+            learn_share: 0.01,
             learn_interval: Duration::from_secs(60),
             tell_interval: Duration::from_secs(1),
             refresh_interval: Duration::from_secs(60),

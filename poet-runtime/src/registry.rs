@@ -6,7 +6,7 @@
 use crate::cache::Caching;
 use crate::clock::Wall;
 use crate::config::Config;
-use crate::evidence::Vitals;
+use crate::evidence::{History, Vitals};
 use crate::learner::{self, Lesson, Subject};
 use crate::outcome::TargetId;
 use crate::parameter::{ATTEMPT_TIMEOUT, CACHE_TTL, MAX_RETRIES, Values};
@@ -222,7 +222,11 @@ impl Registry {
     /// The targets of a service that were called before.
     pub(crate) fn of_service(&self, service: &str) -> Vec<Arc<Target>> {
         let entries = self.read();
-        entries.services.get(service).map(|entry| entry.operations.values().cloned().collect()).unwrap_or_default()
+        let mut found: Vec<_> =
+            entries.services.get(service).map(|entry| entry.operations.values().cloned().collect()).unwrap_or_default();
+        // What is added up over them shall not depend on how a map hashes.
+        found.sort_unstable_by_key(|target: &Arc<Target>| target.id);
+        found
     }
 
     fn profile(&self, name: &str) -> Option<&'static Profile> {
@@ -253,7 +257,7 @@ impl Directory for Registry {
         self.target(id).map(|target| target.key.clone())
     }
 
-    fn learn(&self, id: TargetId, histories: Histories<'_>, now: Wall) -> Lesson {
+    fn learn(&self, id: TargetId, histories: Histories<'_>, hourly: Option<&History>, now: Wall) -> Lesson {
         let target = self.target(id).filter(|target| target.learning != Learning::Off);
         let (Some(target), Some(history)) = (target, histories(id)) else {
             return Lesson::default();
@@ -263,6 +267,7 @@ impl Directory for Registry {
         learner::learn(&Subject {
             target: &target.key,
             history,
+            hourly,
             bulk,
             profile: target.profile,
             values: &values,

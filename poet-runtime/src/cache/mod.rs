@@ -164,11 +164,11 @@ pub(crate) enum Answered {
 }
 
 impl Answers {
-    pub(crate) fn new(bounds: &CacheBounds, epoch: Instant) -> Self {
+    pub(crate) fn new(bounds: &CacheBounds, epoch: Instant, is_virtual: bool) -> Self {
         Self {
             epoch,
             enabled: AtomicBool::new(bounds.enabled && bounds.max_entries > 0 && bounds.max_bytes > 0),
-            table: Table::new(bounds),
+            table: Table::new(bounds, is_virtual),
             cleared: AtomicU64::new(0),
             refreshing: Mutex::default(),
             counts: Counts::default(),
@@ -304,7 +304,7 @@ mod tests {
     use super::*;
 
     fn answers(max_entries: u64, max_bytes: u64) -> Answers {
-        Answers::new(&CacheBounds { enabled: true, max_entries, max_bytes }, Instant::now())
+        Answers::new(&CacheBounds { enabled: true, max_entries, max_bytes }, Instant::now(), false)
     }
 
     fn entry(fetched: Moment, bytes: u64) -> Entry {

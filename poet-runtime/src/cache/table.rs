@@ -37,10 +37,12 @@ impl fmt::Debug for Table {
 }
 
 impl Table {
-    pub(super) fn new(bounds: &CacheBounds) -> Self {
+    /// What is evicted where there are several shards depends on which of them a key is hashed to, and the hash is
+    /// secret: with one shard it depends on the calls alone.
+    pub(super) fn new(bounds: &CacheBounds, one_shard: bool) -> Self {
         let (entries, bytes) = (bounds.max_entries.max(1), bounds.max_bytes.max(1));
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-        let shards = (cores * 4).min(bytes / SHARD_BYTES).max(1);
+        let shards = if one_shard { 1 } else { (cores * 4).min(bytes / SHARD_BYTES).max(1) };
         // A power of two that divides the bytes: the table rounds both up.
         let shards = 1 << shards.ilog2();
         let mut options = OptionsBuilder::new();

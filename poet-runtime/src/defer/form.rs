@@ -17,6 +17,7 @@ use std::time::Duration;
 /// What is said about a job beside the request.
 pub(crate) struct Occasion {
     pub(crate) reason: Reason,
+    pub(crate) id: JobId,
     pub(crate) due: Wall,
     pub(crate) now: Wall,
     pub(crate) priority: Priority,
@@ -29,14 +30,14 @@ pub(crate) struct Occasion {
 /// The job a request becomes.
 pub(crate) fn job(request: &Request, occasion: Occasion, config: &QueueConfig) -> NewJob {
     let Request { service, operation, arguments, profile, .. } = request;
-    let Occasion { reason, due, now, priority, order_by, execution } = occasion;
+    let Occasion { id, reason, due, now, priority, order_by, execution } = occasion;
     // Of two services' operations of one name neither holds up the other.
     // The value is not said: the key stays, and is shown, where the arguments do and are not.
     let order_key = order_by
         .and_then(|argument| arguments.get(&argument))
         .map(|value| format!("{service}.{operation}:{}", fingerprint(value)));
     NewJob {
-        id: JobId::new(now),
+        id,
         arguments: arguments.clone(),
         options: options(request),
         repeatable: request.repeatable,
@@ -88,6 +89,7 @@ mod tests {
     fn occasion(order_by: Option<&str>) -> Occasion {
         let now = Wall::from_millis(1_800_000_000_000);
         Occasion {
+            id: JobId::drawn(Wall::from_millis(0), 7, 1),
             reason: Reason::Maintenance,
             due: now.after(Duration::from_secs(60)),
             now,

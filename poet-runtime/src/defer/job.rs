@@ -9,6 +9,7 @@
 //! because it can be retried. Results are kept for [`crate::config::QueueConfig::keep`].
 
 use crate::clock::Wall;
+use crate::policy::jitter;
 use crate::site::Priority;
 use serde_json::{Map, Value};
 use std::fmt;
@@ -78,6 +79,19 @@ impl JobId {
         let millis = now.millis().max(0).cast_unsigned();
         let nanos = u32::try_from(millis % 1000 * 1_000_000).expect("less than a second");
         Self(Uuid::new_v7(Timestamp::from_unix(&CONTEXT, millis / 1000, nanos)))
+    }
+
+    /// One without chance, for virtual time: the same of the same seed and number. Those of rising numbers rise.
+    pub(crate) fn drawn(now: Wall, seed: u64, number: u64) -> Self {
+        let millis = now.millis().max(0).cast_unsigned();
+        // Around the number lies what tells the seeds apart; version and variant take some bits of the first and the
+        // third byte.
+        let tag = jitter::fraction(seed, 0).to_bits().to_be_bytes();
+        let mut bytes = [0; 10];
+        bytes[..3].copy_from_slice(&tag[3..6]);
+        bytes[3..8].copy_from_slice(&number.to_be_bytes()[3..]);
+        bytes[8..].copy_from_slice(&tag[6..]);
+        Self(uuid::Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid())
     }
 }
 
@@ -331,6 +345,12 @@ mod tests {
         let ids: Vec<_> = (0..1000).map(|_| JobId::new(now)).collect();
         assert!(ids.is_sorted_by(|a, b| a < b));
         assert_eq!(ids[7].to_string().parse(), Ok(ids[7]));
+        let drawn: Vec<_> = (0..1000).map(|number| JobId::drawn(now, 7, number)).collect();
+        assert!(
+            drawn.is_sorted_by(|a, b| a < b) && drawn[999] < JobId::drawn(now.after(Duration::from_millis(1)), 7, 0)
+        );
+        assert_eq!(drawn[9].to_string().parse(), Ok(JobId::drawn(now, 7, 9)));
+        assert_ne!(drawn[9], JobId::drawn(now, 8, 9));
         assert!("seven".parse::<JobId>().unwrap_err().to_string().contains("`seven`"));
     }
 

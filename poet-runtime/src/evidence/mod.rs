@@ -3,12 +3,15 @@
 //! Evidence is addition: merging two histories, of two processes or of two machines, adds their counts. Decay is
 //! applied when reading, never when writing, so that an estimate stays a pure function of evidence and time.
 
+mod blocks;
 mod history;
 mod key;
 mod observe;
+mod packed;
 mod sketch;
 mod vitals;
 
+pub use blocks::block_of;
 pub use history::History;
 pub(crate) use key::WAITS;
 pub use key::{
@@ -16,4 +19,4 @@ pub use key::{
     OUTAGE_BINS, WAIT_BINS, age_bin, bin_age, bin_outage, bin_wait, load_bin, outage_bin, wait_bin,
 };
 pub use sketch::Sketch;
-pub use vitals::{Tried, Vitals};
+pub use vitals::{Lately, Tried, Vitals};

@@ -21,6 +21,18 @@ impl Sketch {
     const LOWEST: f64 = 1e-4;
     const GROWTH: f64 = 1.1;
 
+    /// Every upper edge: an estimator asks for them by the thousand.
+    const EDGES: [f64; Self::BUCKETS] = {
+        let mut edges = [Self::LOWEST; Self::BUCKETS];
+        let (mut bucket, mut edge) = (0, Self::LOWEST);
+        while bucket < Self::BUCKETS {
+            edge *= Self::GROWTH;
+            edges[bucket] = edge;
+            bucket += 1;
+        }
+        edges
+    };
+
     /// The bucket of a latency; the first and the last one take what lies outside.
     #[must_use]
     pub fn bucket(latency: Duration) -> u8 {
@@ -32,24 +44,39 @@ impl Sketch {
     /// The upper edge of a bucket in seconds.
     #[must_use]
     pub fn upper_edge(bucket: usize) -> f64 {
-        Self::LOWEST * Self::GROWTH.powi(bucket as i32 + 1)
+        match Self::EDGES.get(bucket) {
+            Some(edge) => *edge,
+            None => Self::LOWEST * Self::GROWTH.powi(bucket as i32 + 1),
+        }
     }
 
     /// What a history says, each hour weighted by `weight(hour)`.
     #[must_use]
     pub fn read(history: &History, weight: impl Fn(i64) -> f64) -> Self {
-        let empty = [0.0; Self::BUCKETS];
-        let mut sketch = Self { answered: empty, censored: empty, at_deadline: empty };
+        let mut sketch = Self::empty();
         for (hour, key, count) in history.cells() {
-            let (buckets, bucket) = match key {
-                Key::Answered(bucket) => (&mut sketch.answered, bucket),
-                Key::Censored(bucket) => (&mut sketch.censored, bucket),
-                Key::AtDeadline(bucket) => (&mut sketch.at_deadline, bucket),
-                _ => continue,
-            };
-            buckets[usize::from(bucket).min(Self::BUCKETS - 1)] += count as f64 * weight(hour);
+            if matches!(key, Key::Answered(_) | Key::Censored(_) | Key::AtDeadline(_)) {
+                sketch.add(key, count as f64 * weight(hour));
+            }
         }
         sketch
+    }
+
+    /// Nothing was seen.
+    pub(super) fn empty() -> Self {
+        let empty = [0.0; Self::BUCKETS];
+        Self { answered: empty, censored: empty, at_deadline: empty }
+    }
+
+    /// Adds a count, if it is one of latencies.
+    pub(super) fn add(&mut self, key: Key, weight: f64) {
+        let (buckets, bucket) = match key {
+            Key::Answered(bucket) => (&mut self.answered, bucket),
+            Key::Censored(bucket) => (&mut self.censored, bucket),
+            Key::AtDeadline(bucket) => (&mut self.at_deadline, bucket),
+            _ => return,
+        };
+        buckets[usize::from(bucket).min(Self::BUCKETS - 1)] += weight;
     }
 
     /// The weight of answered latencies.

@@ -3,9 +3,11 @@
 //! Counts have the grain of an hour, so a stretch of time that ends now covers the present hour and a share of the
 //! oldest one, as if that had been even. Sums only: those of two operations add up to those of both.
 
+use super::packed::Packed;
 use super::{AttemptClass, History, Key, Sketch};
 use crate::clock::Wall;
 use crate::outcome::Ending;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const HOUR_MILLIS: i64 = 3_600_000;
@@ -74,31 +76,7 @@ impl Vitals {
     /// What a history says at a moment.
     #[must_use]
     pub fn of(history: &History, now: Wall) -> Self {
-        let mut vitals = Self { taken: now, ..Self::default() };
-        let mut day = History::default();
-        for (hour, key, count) in history.cells().rev().take_while(|(hour, ..)| *hour >= now.hour() - 24) {
-            let in_day = count as f64 * share(hour, 24, now);
-            match key {
-                Key::Attempt(class) => {
-                    vitals.recent.add(class, count as f64 * share(hour, 1, now));
-                    vitals.day.add(class, in_day);
-                }
-                Key::Call(Ending::Cancelled | Ending::Coalesced) => {}
-                Key::Call(ending) => {
-                    vitals.calls += in_day;
-                    vitals.cached += if ending == Ending::Cached { in_day } else { 0.0 };
-                }
-                Key::Answered(_) => day.add(hour, key, count),
-                _ => {}
-            }
-        }
-        let sketch = Sketch::read(&day, |hour| share(hour, 24, now));
-        let duration = |seconds: Option<f64>| seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        vitals.answers = sketch.answered();
-        vitals.seconds = sketch.mean().unwrap_or(0.0) * vitals.answers;
-        vitals.median = duration(sketch.quantile(0.5));
-        vitals.p95 = duration(sketch.quantile(0.95));
-        vitals
+        Lately::of(history, now).vitals(history, now)
     }
 
     /// What is left of it at a later moment, when nothing was counted since.
@@ -141,13 +119,94 @@ impl Vitals {
     }
 }
 
-/// How much of an hour lies within the last `hours`.
-fn share(hour: i64, hours: i64, now: Wall) -> f64 {
-    let passed = now.millis().rem_euclid(HOUR_MILLIS) as f64 / HOUR_MILLIS as f64;
-    match now.hour() - hour {
-        age if age < hours => 1.0,
-        age if age == hours => 1.0 - passed,
-        _ => 0.0,
+/// What the hours before the present one hold, which stays the same until it has passed: put together once an hour, so
+/// that only the present one is read each time somebody asks.
+#[derive(Clone, Debug)]
+pub struct Lately {
+    /// The present hour.
+    hour: i64,
+    /// By age, as in [`WHOLE`] and its like.
+    sums: Packed,
+}
+
+/// The hours that lie within the last 24 h whole, together; the attempts of the one just before the present one, which
+/// are in `WHOLE` too; the one 24 h ago.
+const WHOLE: i64 = 0;
+const BEFORE: i64 = 1;
+const OLDEST: i64 = 2;
+
+impl Lately {
+    /// What a history holds at a moment.
+    #[must_use]
+    pub fn of(history: &History, now: Wall) -> Self {
+        let this_hour = now.hour();
+        let mut sums: [BTreeMap<Key, u64>; 3] = Default::default();
+        for (hour, key, count) in history.cells().rev().take_while(|(hour, ..)| *hour >= this_hour - 24) {
+            let age = this_hour - hour;
+            if age <= 0 || !matches!(key, Key::Attempt(_) | Key::Call(_) | Key::Answered(_)) {
+                continue;
+            }
+            let mut add = |stretch: i64| *sums[stretch as usize].entry(key).or_default() += count;
+            if age == 1 && matches!(key, Key::Attempt(_)) {
+                add(BEFORE);
+            }
+            add(if age == 24 { OLDEST } else { WHOLE });
+        }
+        let mut lately = Self { hour: this_hour, sums: Packed::default() };
+        for (stretch, sums) in (WHOLE..).zip(sums) {
+            lately.sums.add(stretch, sums.into_iter());
+        }
+        lately
+    }
+
+    /// Whether it still holds at a moment, if nothing was added to hours before the present one since.
+    #[must_use]
+    pub fn holds(&self, now: Wall) -> bool {
+        self.hour == now.hour()
+    }
+
+    /// How much memory it takes beside itself.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.sums.heap_bytes()
+    }
+
+    /// What the history says at a moment at which this [`holds`](Self::holds).
+    #[must_use]
+    pub fn vitals(&self, history: &History, now: Wall) -> Vitals {
+        let left = 1.0 - now.millis().rem_euclid(HOUR_MILLIS) as f64 / HOUR_MILLIS as f64;
+        let mut vitals = Vitals { taken: now, ..Vitals::default() };
+        let mut sketch = Sketch::empty();
+        let mut add = |key: Key, count: u64, in_hour: f64, in_day: f64| match key {
+            Key::Attempt(class) => {
+                vitals.recent.add(class, count as f64 * in_hour);
+                vitals.day.add(class, count as f64 * in_day);
+            }
+            Key::Call(Ending::Cancelled | Ending::Coalesced) => {}
+            Key::Call(ending) => {
+                vitals.calls += count as f64 * in_day;
+                vitals.cached += if ending == Ending::Cached { count as f64 * in_day } else { 0.0 };
+            }
+            _ => sketch.add(key, count as f64 * in_day),
+        };
+        for (stretch, key, count) in self.sums.cells() {
+            match stretch {
+                WHOLE => add(key, count, 0.0, 1.0),
+                BEFORE => add(key, count, left, 0.0),
+                _ => add(key, count, 0.0, left),
+            }
+        }
+        for (_, key, count) in history.cells().rev().take_while(|(hour, ..)| *hour >= self.hour) {
+            if !matches!(key, Key::Censored(_) | Key::AtDeadline(_)) {
+                add(key, count, 1.0, 1.0);
+            }
+        }
+        let duration = |seconds: Option<f64>| seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        vitals.answers = sketch.answered();
+        vitals.seconds = sketch.mean().unwrap_or(0.0) * vitals.answers;
+        vitals.median = duration(sketch.quantile(0.5));
+        vitals.p95 = duration(sketch.quantile(0.95));
+        vitals
     }
 }
 
@@ -181,6 +240,32 @@ mod tests {
         history.add(480_000 - 25, OK, 5);
         history.add(480_000 - 24, OK, 4);
         assert_eq!(Vitals::of(&history, now()).day, Tried { succeeded: 3.0, failed: 0.0 });
+    }
+
+    #[test]
+    fn what_was_put_together_at_the_hour_says_the_same_until_it_has_passed() {
+        let mut history = History::default();
+        for hour in 479_970..480_000 {
+            history.add(hour, OK, 7);
+            history.add(hour, BAD, 3);
+            history.add(hour, Key::Answered(90), 6);
+            history.add(hour, Key::Censored(120), 2);
+            history.add(hour, Key::Call(Ending::Done), 10);
+        }
+        let lately = Lately::of(&history, now());
+        history.add(480_000, OK, 4);
+        history.add(480_000, Key::Answered(80), 4);
+        history.add(480_000, Key::Censored(130), 9);
+        for quarter in 1..4 {
+            let at = Wall::from_millis(480_000 * HOUR_MILLIS + quarter * HOUR_MILLIS / 4);
+            let (kept, read) = (lately.vitals(&history, at), Vitals::of(&history, at));
+            assert_eq!(kept, read);
+            let left = 1.0 - quarter as f64 / 4.0;
+            assert_eq!(read.day, Tried { succeeded: 23.0 * 7.0 + left * 7.0 + 4.0, failed: 23.0 * 3.0 + left * 3.0 });
+            assert_eq!(read.recent, Tried { succeeded: left * 7.0 + 4.0, failed: left * 3.0 });
+            assert_eq!((read.calls, read.answers), (230.0 + left * 10.0, 23.0 * 6.0 + left * 6.0 + 4.0));
+        }
+        assert!(!lately.holds(Wall::from_millis(480_001 * HOUR_MILLIS)));
     }
 
     #[test]

@@ -29,7 +29,7 @@ use super::Subject;
 use super::draws::{DRAWS, Draws, quantile};
 use super::guard::{MIN_SAMPLE, Proposal, step};
 use super::regime;
-use crate::evidence::{BatchSum, History, Key, Sketch};
+use crate::evidence::{BatchSum, History, Key, Sketch, block_of};
 use crate::outcome::Ending;
 use crate::parameter::{BATCH_MAX_SIZE, BATCH_THRESHOLD, BATCH_WINDOW, Parameter};
 use serde_json::json;
@@ -348,7 +348,9 @@ impl Fit {
 
 /// The rate that a call meets, by how many calls it is known, and the share of them that nobody waits for.
 fn rate(subject: &Subject<'_>) -> Option<(Rate, u64, f64)> {
-    let mut hours: BTreeMap<i64, (u64, u64)> = BTreeMap::new();
+    let this_hour = subject.now.hour();
+    // Long ago is told in blocks of several hours.
+    let mut hours: BTreeMap<(i64, i64), (u64, u64)> = BTreeMap::new();
     for (hour, key, count) in subject.history.cells() {
         let (made, queued) = match key {
             // What a worker makes later is counted when it is made.
@@ -356,19 +358,18 @@ fn rate(subject: &Subject<'_>) -> Option<(Rate, u64, f64)> {
             Key::Call(Ending::Done | Ending::Batched | Ending::Failed | Ending::OutcomeUnknown) => (count, 0),
             _ => continue,
         };
-        let hour = hours.entry(hour).or_default();
+        let hour = hours.entry(block_of(hour, this_hour)).or_default();
         hour.0 += made;
         hour.1 += queued;
     }
     // The first hour began with its first call, and nobody knows when that was.
     hours.pop_first();
-    let this_hour = subject.now.hour();
     let passed = (subject.now.millis().rem_euclid(3_600_000) as f64 / 1e3).max(1.0);
     let decayed = regime::weights(hours.values().rev().map(|(made, _)| *made), HALF_LIFE_CALLS);
     let (mut calls, mut squares, mut queued, mut seen) = (0.0, 0.0, 0.0, 0);
     let mut rates = Vec::new();
-    for ((hour, (made, put)), weight) in hours.iter().rev().zip(decayed) {
-        let length = if *hour >= this_hour { passed } else { 3_600.0 };
+    for (((hour, length), (made, put)), weight) in hours.iter().rev().zip(decayed) {
+        let length = if *hour >= this_hour { passed } else { 3_600.0 * *length as f64 };
         let weight = weight * (-((this_hour - hour).max(0) as f64) / HALF_LIFE_HOURS).exp2();
         let n = *made as f64;
         calls += weight * n;

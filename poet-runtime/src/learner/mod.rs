@@ -40,8 +40,10 @@ use trial::Trial;
 pub(crate) struct Subject<'a> {
     /// The service and operation.
     pub(crate) target: &'a TargetKey,
-    /// What was seen.
+    /// What was seen: by the hour for a day, and before that in blocks of hours (see [`crate::evidence::block_of`]).
     pub(crate) history: &'a History,
+    /// Once a day: all of it by the hour, as the store has it.
+    pub(crate) hourly: Option<&'a History>,
     /// What was seen of the operation that does for many items what this one does for one.
     pub(crate) bulk: Option<&'a History>,
     /// Its defaults, ceilings and utility.

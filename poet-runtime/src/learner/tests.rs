@@ -50,6 +50,7 @@ impl World {
         f(&Subject {
             target: &self.target,
             history: &self.history,
+            hourly: Some(&self.history),
             bulk: self.bulk.as_ref(),
             profile: &self.profile,
             values: &self.values,

@@ -28,7 +28,7 @@ impl Directory for Loud {
         Some(target("crm"))
     }
 
-    fn learn(&self, id: TargetId, histories: Histories<'_>, _: Wall) -> Lesson {
+    fn learn(&self, id: TargetId, histories: Histories<'_>, _: Option<&History>, _: Wall) -> Lesson {
         let attempts = histories(id).map_or(0, History::attempts);
         let moves = vec![change("crm", "timeout.attempt", None, attempts as f64)];
         Lesson { moves, ..Lesson::default() }

@@ -7,7 +7,7 @@ use super::block_on::block_on;
 use super::lock;
 use super::writer::Writer;
 use crate::clock::Wall;
-use crate::evidence::{History, Key, Vitals};
+use crate::evidence::{History, Key, Lately, block_of};
 use crate::outcome::{Ending, TargetId};
 use crate::profile::Utility;
 use crate::store::{ParameterChange, ParameterRow, Published, StoreError, TargetKey};
@@ -26,8 +26,15 @@ pub(super) struct Target {
     pub(super) utility: Option<Utility>,
     /// Whether `history` holds what the store had before.
     is_loaded: bool,
-    /// New attempts, and calls made as part of another one, since it was last learned from.
+    /// Attempts, and calls made as part of another one: those known, and those of them that came since it was last
+    /// learned from.
+    known: u64,
     fresh: u64,
+    /// The hour at which `history` was last put together, and the day on which it was last read hour by hour.
+    coarsened: i64,
+    hourly: Option<i64>,
+    /// What `history` holds of the hours before the present one.
+    lately: Option<Lately>,
     learned: Instant,
     /// When it was last told how it does, and whether there is news since.
     told: Option<Instant>,
@@ -45,7 +52,8 @@ impl Writer {
         for id in touched {
             let Some(target) = self.targets.get(&id) else { continue };
             let waited = now.saturating_duration_since(target.learned) >= self.settings.learn_interval;
-            if target.fresh < self.settings.learn_every && !(waited && target.fresh > 0) {
+            let enough = self.settings.learn_every.max((target.known as f64 * self.settings.learn_share) as u64);
+            if target.fresh < enough && !(waited && target.fresh > 0) {
                 continue;
             }
             if !target.is_loaded && !self.is_resting() {
@@ -60,12 +68,13 @@ impl Writer {
     }
 
     fn learn_from(&mut self, id: TargetId) {
-        let Some(target) = self.targets.get(&id) else { return };
         let wall = self.wall();
+        let hourly = self.read_hourly(id, wall);
+        let Some(target) = self.targets.get(&id) else { return };
         let directory = &self.directory;
         let targets = &self.targets;
         let histories = |id: TargetId| targets.get(&id).map(|target| &target.history);
-        let learned = catch_unwind(AssertUnwindSafe(|| directory.learn(id, &histories, wall)));
+        let learned = catch_unwind(AssertUnwindSafe(|| directory.learn(id, &histories, hourly.as_ref(), wall)));
         let Ok(lesson) = learned else {
             tracing::error!(service = target.key.service, operation = target.key.operation, "learning panicked");
             let mut health = lock(&self.shared.health);
@@ -92,7 +101,10 @@ impl Writer {
         for (&id, target) in self.targets.iter_mut().filter(|(_, target)| target.untold) {
             if force || target.told.is_none_or(|told| now.saturating_duration_since(told) >= interval) {
                 (target.told, target.untold) = (Some(now), false);
-                let vitals = Vitals::of(&target.history, wall);
+                let lately = target.lately.take().filter(|lately| lately.holds(wall));
+                let lately = lately.unwrap_or_else(|| Lately::of(&target.history, wall));
+                let vitals = lately.vitals(&target.history, wall);
+                target.lately = Some(lately);
                 let directory = &self.directory;
                 if catch_unwind(AssertUnwindSafe(|| directory.tell(id, vitals))).is_err() {
                     tracing::error!(service = target.key.service, "telling how it does panicked");
@@ -136,10 +148,11 @@ impl Writer {
         }
         if now >= self.next_prune && !self.is_resting() {
             self.next_prune = now + self.settings.prune_interval;
-            let evidence = self.oldest_hour();
+            let (evidence, now) = (self.oldest_hour(), self.wall().hour());
             let outcomes = self.wall().before(self.settings.retention);
             for target in self.targets.values_mut() {
-                target.history.forget_before(evidence);
+                // A block that reaches into what is kept is kept.
+                target.history.forget_before(block_of(evidence, now).0);
                 target.unsent.forget_before(evidence);
             }
             let pruned = block_on(self.store.prune(outcomes, evidence));
@@ -169,17 +182,33 @@ impl Writer {
         let Some(target) = self.targets.get_mut(&id) else { return Ok(()) };
         // A process may be late with an hour that has just ended.
         let since = if target.is_loaded { (target.read_until - 1).max(oldest) } else { oldest };
+        let since = block_of(since, this_hour).0;
         let stored = block_on(self.store.evidence(&target.key, since));
         let stored = self.noted(stored)?;
         if let Some(target) = self.targets.get_mut(&id) {
-            target.replace_since(since, &stored);
+            target.replace_since(since, &stored, this_hour);
             target.read_until = this_hour;
             target.untold = true;
         }
         Ok(())
     }
 
-    fn wall(&self) -> Wall {
+    /// What the store has of a target, hour by hour, with what it has not taken yet: on the first occasion of a day.
+    fn read_hourly(&mut self, id: TargetId, now: Wall) -> Option<History> {
+        let (day, oldest) = (now.hour().div_euclid(24), self.oldest_hour());
+        let target = self.targets.get(&id).filter(|target| target.hourly != Some(day))?;
+        if self.is_resting() {
+            return None;
+        }
+        let stored = block_on(self.store.evidence(&target.key, oldest));
+        let mut hourly = self.noted(stored).ok()?;
+        let target = self.targets.get_mut(&id)?;
+        target.hourly = Some(day);
+        hourly.merge(&target.unsent);
+        Some(hourly)
+    }
+
+    pub(super) fn wall(&self) -> Wall {
         self.shared.clock.anchor().wall(self.shared.clock.now())
     }
 
@@ -196,7 +225,11 @@ impl Target {
             history: History::default(),
             unsent: History::default(),
             is_loaded: false,
+            known: 0,
             fresh: 0,
+            coarsened: 0,
+            hourly: None,
+            lately: None,
             learned: now,
             told: None,
             untold: false,
@@ -204,29 +237,46 @@ impl Target {
         }
     }
 
-    pub(super) fn add(&mut self, counts: &History) {
+    /// Adds counts, at this hour.
+    pub(super) fn add(&mut self, counts: &History, hour: i64) {
         self.history.merge(counts);
         self.unsent.merge(counts);
-        self.fresh += counts.attempts() + counts.total(Key::Call(Ending::Batched));
+        let news = news(counts);
+        self.known += news;
+        self.fresh += news;
         self.untold = true;
+        if counts.oldest().is_some_and(|oldest| oldest < hour) {
+            self.lately = None;
+        }
+        if hour != self.coarsened {
+            self.coarsened = hour;
+            self.history.coarsen(hour);
+        }
     }
 
     /// Takes the store's word for an hour and all after it, and adds what it does not know yet. What other processes
     /// added is news.
-    fn replace_since(&mut self, hour: i64, stored: &History) {
-        let attempts = |history: &History| {
-            let since = history.cells().rev().take_while(|(at, ..)| *at >= hour);
-            since.filter(|(_, key, _)| matches!(key, Key::Attempt(_))).map(|(_, _, n)| n).sum::<u64>()
-        };
-        let before = attempts(&self.history);
+    fn replace_since(&mut self, hour: i64, stored: &History, now: i64) {
+        let before = news(&self.history.since(hour));
         self.history.forget_from(hour);
         self.history.merge(stored);
         for (at, key, n) in self.unsent.cells().filter(|(at, ..)| *at >= hour) {
             self.history.add(at, key, n);
         }
+        let after = news(&self.history.since(hour));
+        self.known = (self.known + after).saturating_sub(before);
         if self.is_loaded {
-            self.fresh += attempts(&self.history).saturating_sub(before);
+            self.fresh += after.saturating_sub(before);
         }
         self.is_loaded = true;
+        self.lately = None;
+        self.coarsened = now;
+        self.history.coarsen(now);
     }
+}
+
+/// What is worth learning from again: attempts, and calls made as part of another one.
+fn news(counts: &History) -> u64 {
+    let counted = |key: &Key| matches!(key, Key::Attempt(_) | Key::Call(Ending::Batched));
+    counts.cells().filter(|(_, key, _)| counted(key)).map(|(.., count)| count).sum()
 }

@@ -39,7 +39,7 @@ impl Directory for Book {
         (id == TargetId(0)).then(|| target("crm"))
     }
 
-    fn learn(&self, id: TargetId, histories: Histories<'_>, now: Wall) -> Lesson {
+    fn learn(&self, id: TargetId, histories: Histories<'_>, _: Option<&History>, now: Wall) -> Lesson {
         let history = histories(id).expect("learned from because something was seen");
         lock(&self.learned).push(history.attempts());
         Lesson { moves: (self.propose)(history, now), ..Lesson::default() }

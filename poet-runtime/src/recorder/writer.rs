@@ -7,6 +7,7 @@ use super::block_on::block_on;
 use super::learning::Target;
 use super::{Answer, Directory, RecorderSettings, Shared, lock};
 use crate::clock::{self, Wall};
+use crate::evidence::History;
 use crate::outcome::{Class, Record, TargetId};
 use crate::store::{Batch, MemoryStore, OutcomeRow, ParameterKey, Standing, Store, StoreError};
 use std::collections::btree_map::Entry;
@@ -49,6 +50,8 @@ pub(super) struct Writer {
     pub(super) targets: BTreeMap<TargetId, Target>,
     /// Targets with news since learning was last considered.
     pub(super) touched: Vec<TargetId>,
+    /// The counts of one record, while they are added.
+    counts: History,
     under_way: HashMap<(TargetId, u64), Class>,
     unsent: VecDeque<OutcomeRow>,
     unsent_folded: u64,
@@ -86,6 +89,7 @@ impl Writer {
             run: run.to_string().into(),
             targets: BTreeMap::new(),
             touched: Vec::new(),
+            counts: History::default(),
             under_way: HashMap::new(),
             unsent: VecDeque::new(),
             unsent_folded: 0,
@@ -209,30 +213,39 @@ impl Writer {
     /// Takes everything that is in the ring now; what comes meanwhile waits for the next turn.
     fn drain(&mut self) {
         let anchor = self.shared.clock.anchor();
-        let mut seen = self.shared.take_overflow();
+        let hour = anchor.wall(self.shared.clock.now()).hour();
+        let overflow = self.shared.take_overflow();
+        for (id, counts) in overflow.counts {
+            self.count(id, &counts, hour);
+        }
+        let mut counts = mem::take(&mut self.counts);
         for _ in 0..self.shared.ring.len() {
             let Some(record) = self.shared.ring.pop() else { break };
             let record = record.unpack(self.shared.epoch);
             let ended = anchor.wall(record.ended);
-            let utility = self.target(record.target).and_then(|target| target.utility);
-            let counts = seen.counts.entry(record.target).or_default();
+            counts.clear();
             counts.observe(ended.hour(), &record);
-            if let Some(utility) = &utility {
-                counts.observe_effect(ended.hour(), &record, utility);
+            if let Some(utility) = self.target(record.target).and_then(|target| target.utility) {
+                counts.observe_effect(ended.hour(), &record, &utility);
             }
+            self.count(record.target, &counts, hour);
             self.absorb(&record, ended);
         }
-        for (id, counts) in seen.counts {
-            if let Some(target) = self.target(id) {
-                target.add(&counts);
-                self.touched.push(id);
-            }
-        }
-        self.fold(seen.records);
+        self.counts = counts;
+        self.fold(overflow.records);
         let surplus = self.unsent.len().saturating_sub(MAX_UNSENT);
         self.unsent.drain(..surplus);
         self.fold(surplus as u64);
         lock(&self.shared.health).unsent = self.unsent.len();
+    }
+
+    fn count(&mut self, id: TargetId, counts: &History, hour: i64) {
+        if let Some(target) = self.target(id) {
+            target.add(counts, hour);
+            if self.touched.last() != Some(&id) {
+                self.touched.push(id);
+            }
+        }
     }
 
     fn fold(&mut self, records: u64) {

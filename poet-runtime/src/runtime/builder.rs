@@ -130,7 +130,8 @@ impl Builder {
         self
     }
 
-    /// Seeds the jitter of delays, so that a run can be repeated.
+    /// Seeds all chance: the jitter of delays, what is refreshed early and, in virtual time, the numbers of jobs, so that
+    /// a run can be repeated. Runtimes that share a queue in virtual time need seeds of their own.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -178,7 +179,7 @@ impl Builder {
         let settings = RecorderSettings { retention: config.store.retention, ..RecorderSettings::default() };
         let recorder = Recorder::start(store, self.clock.clone(), settings, registry.clone());
         let run = recorder.run();
-        let answers = Answers::new(&config.cache, recorder.epoch());
+        let answers = Answers::new(&config.cache, recorder.epoch(), self.clock.is_virtual());
         Runtime(Arc::new(Inner {
             // Without a seed of the author's, processes must not wait in step.
             seed: self.seed.unwrap_or_else(|| uuid::Uuid::now_v7().as_u64_pair().1),

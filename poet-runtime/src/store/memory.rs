@@ -19,6 +19,8 @@ pub struct MemoryStore(Arc<Mutex<Tables>>);
 #[derive(Debug, Default)]
 struct Tables {
     outcomes: VecDeque<OutcomeRow>,
+    /// No outcome ended before.
+    oldest: Option<Wall>,
     evidence: BTreeMap<TargetKey, History>,
     parameters: BTreeMap<ParameterKey, ParameterRow>,
     changes: Vec<ParameterChange>,
@@ -43,6 +45,8 @@ impl MemoryStore {
 
 impl Tables {
     fn append(&mut self, batch: &Batch) {
+        let oldest = batch.outcomes.iter().map(|row| row.ended).min();
+        self.oldest = self.oldest.into_iter().chain(oldest).min();
         self.outcomes.extend(batch.outcomes.iter().cloned());
         let surplus = self.outcomes.len().saturating_sub(MemoryStore::MAX_OUTCOMES);
         self.outcomes.drain(..surplus);
@@ -61,9 +65,7 @@ impl Tables {
     }
 
     fn evidence(&self, target: &TargetKey, since_hour: i64) -> History {
-        let mut history = self.evidence.get(target).cloned().unwrap_or_default();
-        history.forget_before(since_hour);
-        history
+        self.evidence.get(target).map(|history| history.since(since_hour)).unwrap_or_default()
     }
 
     fn publish(&mut self, change: &ParameterChange, expected: Option<u64>) -> Published {
@@ -87,12 +89,20 @@ impl Tables {
     }
 
     fn prune(&mut self, outcomes: Wall, evidence_hour: i64) -> u64 {
-        let rows =
-            |tables: &Self| tables.outcomes.len() + tables.evidence.values().map(|h| h.cells().count()).sum::<usize>();
-        let before = rows(self);
-        self.outcomes.retain(|row| row.ended >= outcomes);
-        self.evidence.values_mut().for_each(|history| history.forget_before(evidence_hour));
-        (before - rows(self)) as u64
+        let mut gone = self.outcomes.len();
+        if self.oldest.is_some_and(|oldest| oldest < outcomes) {
+            self.outcomes.retain(|row| row.ended >= outcomes);
+            self.oldest = self.outcomes.iter().map(|row| row.ended).min();
+        }
+        gone -= self.outcomes.len();
+        for history in self.evidence.values_mut() {
+            if history.oldest().is_some_and(|oldest| oldest < evidence_hour) {
+                gone += history.len();
+                history.forget_before(evidence_hour);
+                gone -= history.len();
+            }
+        }
+        gone as u64
     }
 }
 

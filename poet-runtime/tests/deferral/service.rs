@@ -144,7 +144,12 @@ impl World {
     }
 
     pub(crate) fn timed(builder: Builder, clock: Clock) -> Self {
-        let runtime = builder.profile(&PROFILE).clock(clock).seed(7).build().expect("a correct configuration");
+        Self::seeded(builder, clock, 7)
+    }
+
+    /// Worlds that share a queue at once need seeds of their own, as processes have them.
+    pub(crate) fn seeded(builder: Builder, clock: Clock, seed: u64) -> Self {
+        let runtime = builder.profile(&PROFILE).clock(clock).seed(seed).build().expect("a correct configuration");
         let service = runtime.extension::<Service>();
         Self { runtime, service }
     }

@@ -3,25 +3,29 @@
 #![cfg(feature = "sqlite")]
 
 use crate::service::*;
-use poet_runtime::Runtime;
 use poet_runtime::config::{Config, QueueConfig, ServiceConfig};
 use poet_runtime::defer::State;
+use poet_runtime::{Clock, Runtime};
 use serde_json::json;
 use std::collections::HashSet;
 use std::path::Path;
 use tokio::time::sleep;
 
 fn on(file: &Path, queue: QueueConfig) -> World {
+    seeded(file, queue, 7)
+}
+
+fn seeded(file: &Path, queue: QueueConfig, seed: u64) -> World {
     let service = ServiceConfig::named("crm").avoid(window("07:00-09:00"));
     let config = Config { queue, ..Config::default().service(service) };
-    World::of(Runtime::builder().configuration(config).database(file))
+    World::seeded(Runtime::builder().configuration(config).database(file), Clock::virtual_from(MORNING), seed)
 }
 
 #[tokio::test(start_paused = true)]
 async fn two_runtimes_share_the_jobs_of_one_file_and_make_each_once() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("poet.db");
-    let (a, b) = (on(&file, QueueConfig::default()), on(&file, QueueConfig::default()));
+    let (a, b) = (seeded(&file, QueueConfig::default(), 1), seeded(&file, QueueConfig::default(), 2));
     for world in [&a, &b] {
         world.service.does(|_, _| Act::Slow(5 * SECOND));
     }

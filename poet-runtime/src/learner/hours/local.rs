@@ -5,7 +5,7 @@
 
 use crate::calendar::{Zone, weekday};
 use crate::clock::Wall;
-use crate::evidence::{AttemptClass, Key};
+use crate::evidence::{AttemptClass, History, Key};
 use crate::learner::Subject;
 use crate::learner::season::{Block, Tally};
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ pub(super) fn read(subject: &Subject<'_>) -> Vec<Day> {
     let Some(today) = zone.hour(subject.now).map(|local| local.day) else { return Vec::new() };
     let mut days: BTreeMap<i32, Day> = BTreeMap::new();
     let mut found = (i64::MIN, None);
-    for (hour, key, count) in subject.history.cells() {
+    for (hour, key, count) in subject.hourly.into_iter().flat_map(History::cells) {
         let (tally, retries) = match key {
             Key::Attempt(AttemptClass::Success) => (Tally { attempts: count, failures: 0 }, Retries::default()),
             Key::Attempt(AttemptClass::Failure(_)) => (Tally { attempts: count, failures: count }, Retries::default()),

@@ -11,7 +11,7 @@ use super::{Order, Request, batched};
 use crate::calendar::{self, Window};
 use crate::clock::Wall;
 use crate::context;
-use crate::defer::{self, Occasion, Reason, Ticket};
+use crate::defer::{self, JobId, Occasion, Reason, Ticket};
 use crate::error::{Error, Kind};
 use crate::outcome::Ending;
 use crate::pipeline::flight::Flight;
@@ -211,10 +211,12 @@ async fn put_off(order: &Order, reason: Reason, due: Wall, until: Instant) -> Pu
     let Order { runtime, request, target, .. } = order;
     let (inner, desk) = (&runtime.0, &runtime.0.deferral.desk);
     let mut flight = Flight::take_off(inner, target, None, written(order), true);
+    let now = inner.clock.wall();
     let occasion = Occasion {
         reason,
+        id: if inner.clock.is_virtual() { JobId::drawn(now, inner.seed, flight.execution()) } else { JobId::new(now) },
         due,
-        now: inner.clock.wall(),
+        now,
         priority: order.priority,
         order_by: order.tool().and_then(|tool| tool.order_by.clone()),
         execution: inner.execution_id(flight.execution()).to_string(),
@@ -258,7 +260,7 @@ async fn put_off(order: &Order, reason: Reason, due: Wall, until: Instant) -> Pu
 /// Nobody knows whether the job was put there; whoever gives up waiting for the answer calls it back.
 struct Unanswered<'a> {
     desk: &'a Arc<defer::Desk>,
-    id: defer::JobId,
+    id: JobId,
 }
 
 impl Drop for Unanswered<'_> {
@@ -357,6 +359,17 @@ mod tests {
 
     fn reason(reply: Option<Reply>) -> Option<Reason> {
         reply.map(|reply| reply.disposition().ticket().expect("it has a ticket").reason())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_virtual_time_a_seed_gives_the_same_job_the_same_number() {
+        let mut ids = Vec::new();
+        for _ in 0..2 {
+            let (_, reply) = fail(&runtime(), request(true), Class::Transient).await;
+            let reply = reply.expect("it is put off");
+            ids.push(reply.disposition().ticket().expect("it has a ticket").id().to_owned());
+        }
+        assert_eq!(ids[0], ids[1]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -139,7 +139,8 @@ pub(super) fn targets(connection: &Connection) -> rusqlite::Result<Vec<TargetKey
 
 pub(super) fn evidence(connection: &Connection, target: &TargetKey, since_hour: i64) -> rusqlite::Result<History> {
     let sql = "SELECT hour, kind, idx, n FROM evidence \
-               WHERE target = (SELECT id FROM targets WHERE service = ?1 AND operation = ?2) AND hour >= ?3";
+               WHERE target = (SELECT id FROM targets WHERE service = ?1 AND operation = ?2) AND hour >= ?3 \
+               ORDER BY hour";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params![target.service, target.operation, since_hour])?;
     let mut history = History::default();
