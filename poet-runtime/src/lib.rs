@@ -43,6 +43,7 @@ pub use clock::{Anchor, Clock, Wall};
 pub use context::{AsPriority, warnings};
 pub use error::Error;
 pub use health::{Condition, Health, ServiceHealth};
+pub use learner::degradation::Degradation;
 pub use outcome::{Attempt, Class, Ending, FailureKind, Finished, Record, Shown, TargetId, Withheld};
 pub use pipeline::service;
 pub use plan::plan;

@@ -5,6 +5,7 @@
 //! holds the store does, and a move that another process made first is superseded there.
 
 mod batch;
+pub(crate) mod degradation;
 mod draws;
 mod guard;
 pub(crate) mod posterior;

@@ -7,7 +7,8 @@ use super::block_on::block_on;
 use super::lock;
 use super::writer::Writer;
 use crate::clock::Wall;
-use crate::evidence::{History, Key, Vitals};
+use crate::evidence::{History, Key, Situations, Vitals, Watch};
+use crate::learner::degradation;
 use crate::outcome::{Ending, TargetId};
 use crate::store::{ParameterChange, ParameterRow, Published, StoreError, TargetKey};
 use std::mem;
@@ -26,6 +27,9 @@ pub(super) struct Target {
     /// New attempts, and calls made as part of another one, since it was last learned from.
     fresh: u64,
     learned: Instant,
+    /// What this process saw last, and what attempts came to in such situations when it was last learned from.
+    pub(super) watch: Watch,
+    situations: Situations,
     /// When it was last told how it does, and whether there is news since.
     told: Option<Instant>,
     untold: bool,
@@ -38,7 +42,7 @@ impl Writer {
         let mut touched = mem::take(&mut self.touched);
         touched.sort_unstable();
         touched.dedup();
-        let now = self.shared.clock.now();
+        let (now, wall) = (self.shared.clock.now(), self.wall());
         for id in touched {
             let Some(target) = self.targets.get(&id) else { continue };
             let waited = now.saturating_duration_since(target.learned) >= self.settings.learn_interval;
@@ -51,6 +55,7 @@ impl Writer {
             if let Some(target) = self.targets.get_mut(&id) {
                 target.fresh = 0;
                 target.learned = now;
+                target.situations = degradation::counted(&target.history, wall);
             }
             self.learn_from(id);
         }
@@ -83,7 +88,8 @@ impl Writer {
         for (&id, target) in self.targets.iter_mut().filter(|(_, target)| target.untold) {
             if force || target.told.is_none_or(|told| now.saturating_duration_since(told) >= interval) {
                 (target.told, target.untold) = (Some(now), false);
-                let vitals = Vitals::of(&target.history, wall);
+                let mut vitals = Vitals::of(&target.history, wall);
+                vitals.last = Some((target.watch, target.situations.clone()));
                 let directory = &self.directory;
                 if catch_unwind(AssertUnwindSafe(|| directory.tell(id, vitals))).is_err() {
                     tracing::error!(service = target.key.service, "telling how it does panicked");
@@ -188,6 +194,8 @@ impl Target {
             is_loaded: false,
             fresh: 0,
             learned: now,
+            watch: Watch::default(),
+            situations: Situations::default(),
             told: None,
             untold: false,
             read_until: 0,

@@ -214,7 +214,11 @@ impl Writer {
             let Some(record) = self.shared.ring.pop() else { break };
             let record = record.unpack(self.shared.epoch);
             let ended = anchor.wall(record.ended);
-            seen.counts.entry(record.target).or_default().observe(ended.hour(), &record);
+            let counts = seen.counts.entry(record.target).or_default();
+            counts.observe(ended.hour(), &record);
+            if let Some(target) = self.target(record.target) {
+                counts.observe_next(ended, &mut target.watch, &record);
+            }
             self.absorb(&record, ended);
         }
         for (id, counts) in seen.counts {
