@@ -36,6 +36,8 @@ mod sip;
 mod site;
 pub mod store;
 mod target;
+#[doc(hidden)]
+pub mod workbench;
 
 pub use cache::{Cache, CacheStats};
 pub use classify::Classify;
