@@ -46,7 +46,7 @@ pub use context::{AsPriority, warnings};
 pub use error::Error;
 pub use health::{Condition, Health, ServiceHealth};
 pub use learner::degradation::Degradation;
-pub use outcome::{Attempt, Class, Ending, FailureKind, Finished, Record, Shown, TargetId, Withheld};
+pub use outcome::{Arm, Attempt, Class, Ending, FailureKind, Finished, Hedge, Record, Shown, TargetId, Turn, Withheld};
 pub use pipeline::service;
 pub use plan::plan;
 pub use profile::{Profile, Utility};

@@ -5,7 +5,7 @@
 //! the circuit is the one that calls meet. No promise is made to keep any of this as it is.
 
 use crate::clock::Wall;
-use crate::evidence::{History, Situations, Vitals, Watch};
+use crate::evidence::{History, Key, Situation, Situations, Watch};
 use crate::learner::degradation::{self, Degradation};
 use crate::learner::{Subject, learn};
 use crate::outcome::Record;
@@ -70,6 +70,11 @@ impl Workbench {
         self.history.observe_next(ended, &mut self.watch, record);
     }
 
+    /// Counts many alike at once.
+    pub fn add(&mut self, ended: Wall, key: Key, count: u64) {
+        self.history.add(ended.hour(), key, count);
+    }
+
     /// Learns once from everything that was counted, applies the moves and returns them.
     pub fn learn(&mut self, now: Wall) -> Vec<ParameterChange> {
         self.history.forget_before(now.hour() - RETENTION);
@@ -96,16 +101,16 @@ impl Workbench {
         changes
     }
 
-    /// How likely an attempt made now fails, by what was known when it was last learned.
+    /// What is known just before an attempt made now.
     #[must_use]
-    pub fn degradation(&self, now: Wall) -> Option<Degradation> {
-        degradation::foretell(&self.situations, self.watch.situation(now))
+    pub fn situation(&self, now: Wall) -> Situation {
+        self.watch.situation(now)
     }
 
-    /// How it did lately.
+    /// How likely an attempt made in a situation fails, by what was known when it was last learned.
     #[must_use]
-    pub fn vitals(&self, now: Wall) -> Vitals {
-        Vitals::of(&self.history, now)
+    pub fn foretell(&self, situation: Situation) -> Option<Degradation> {
+        degradation::foretell(&self.situations, situation)
     }
 }
 
@@ -211,7 +216,7 @@ mod tests {
         }
         assert!(bench.values().attempt_timeout < Duration::from_secs(5), "{:?}", bench.values().attempt_timeout);
         assert!(bench.learned().iter().any(|row| row.key.name == "timeout.attempt"));
-        assert!(bench.degradation(now).unwrap().probability < 0.5);
+        assert!(bench.foretell(bench.situation(now)).unwrap().probability < 0.5);
     }
 
     #[test]
