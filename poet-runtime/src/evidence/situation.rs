@@ -7,12 +7,15 @@
 
 use super::{AttemptClass, History, Key};
 use crate::clock::Wall;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Where the ages of the last failure end, in seconds; the last has no end, and is also that of no failure known.
 const SINCE_FAILURE: [u64; 7] = [10, 60, 600, 3_600, 21_600, 86_400, 604_800];
 /// Where the ages of a run of failures end, in seconds.
 const FAILING_FOR: [u64; 5] = [60, 600, 3_600, 21_600, 86_400];
+/// Days without which nobody can say how much they differ.
+const FEWEST_DAYS: usize = 4;
 /// Longer runs are as long as this.
 const LONGEST_RUN: u8 = 3;
 
@@ -78,11 +81,12 @@ pub struct Situations {
     failed: [f64; Situation::COUNT],
     succeeded: [f64; Situation::COUNT],
     attempts: u64,
+    spread: f64,
 }
 
 impl Default for Situations {
     fn default() -> Self {
-        Self { failed: [0.0; Situation::COUNT], succeeded: [0.0; Situation::COUNT], attempts: 0 }
+        Self { failed: [0.0; Situation::COUNT], succeeded: [0.0; Situation::COUNT], attempts: 0, spread: 1.0 }
     }
 }
 
@@ -97,7 +101,32 @@ impl Situations {
             side[situation.index()] += weight(hour) * count as f64;
             read.attempts += count;
         }
+        read.spread = read.spread(history);
         read
+    }
+
+    /// How many times as much as by chance the days differ in what failed: what one attempt is worth less, because
+    /// failures come together.
+    #[must_use]
+    pub fn spread_of_days(&self) -> f64 {
+        self.spread
+    }
+
+    fn spread(&self, history: &History) -> f64 {
+        let mut days: BTreeMap<i64, (f64, f64)> = BTreeMap::new();
+        for (hour, key, count) in history.cells() {
+            let Key::Next(situation, failed) = key else { continue };
+            let (bad, good) = self.of(situation);
+            let share = if bad + good > 0.0 { bad / (bad + good) } else { 0.0 };
+            let (off, chance) = days.entry(hour.div_euclid(24)).or_default();
+            *off += count as f64 * (f64::from(u8::from(failed)) - share);
+            *chance += count as f64 * share * (1.0 - share);
+        }
+        if days.len() < FEWEST_DAYS {
+            return 1.0;
+        }
+        let (off, chance) = days.values().fold((0.0, 0.0), |sum, day| (sum.0 + day.0 * day.0, sum.1 + day.1));
+        if chance > 0.0 { (off / chance).max(1.0) } else { 1.0 }
     }
 
     /// The weight of those that failed and of those that succeeded in a situation.
@@ -190,6 +219,20 @@ mod tests {
         assert_eq!(watch.see(OK, at(131)), Some((Situation::failing(2, minutes), false)));
         assert_eq!(watch.situation(at(135)), Situation::calm(Some(Duration::from_secs(5))));
         assert_eq!(watch.situation(at(135)).run_and_age(), (0, 0));
+    }
+
+    #[test]
+    fn failures_of_one_day_are_worth_less_than_the_same_number_on_many() {
+        let spread = |bad: fn(i64) -> u64| {
+            let mut history = History::default();
+            for day in 0..20 {
+                history.add(day * 24, Key::Next(Situation::calm(None), true), bad(day));
+                history.add(day * 24, Key::Next(Situation::calm(None), false), 100 - bad(day));
+            }
+            Situations::read(&history, |_| 1.0).spread_of_days()
+        };
+        assert_eq!(spread(|_| 2), 1.0);
+        assert!(spread(|day| if day == 7 { 40 } else { 0 }) > 10.0);
     }
 
     #[test]

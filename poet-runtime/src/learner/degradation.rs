@@ -70,8 +70,11 @@ pub(crate) fn foretell(seen: &Situations, situation: Situation) -> Option<Degrad
     }
     let before = if situation.is_calm() { (share(situation) * rate(seen)).min(MOST) } else { share(situation) };
     let (failed, succeeded) = seen.of(situation);
-    let belief = Posterior::new(PRIOR * before + failed, PRIOR * (1.0 - before) + succeeded);
-    Some(Degradation { probability: belief.mean(), interval: belief.interval(), sample: failed + succeeded })
+    let (bad, good) = (PRIOR * before + failed, PRIOR * (1.0 - before) + succeeded);
+    // As sure as the attempts would make it if they were apart from each other, and less by as much as they are not.
+    let spread = seen.spread_of_days();
+    let interval = Posterior::new(bad / spread, good / spread).interval();
+    Some(Degradation { probability: bad / (bad + good), interval, sample: failed + succeeded })
 }
 
 /// How much more often than the prior says a service fails although its last attempt succeeded.
