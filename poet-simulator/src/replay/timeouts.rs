@@ -9,12 +9,19 @@ use super::bench::{attempt, mean, quantile, steps, wall};
 use super::report::{Figure, Form, Goal};
 use super::traces::{self, Check};
 use super::{Error, Options, Tell};
+use poet_runtime::evidence::Key;
 use poet_runtime::workbench::Workbench;
 use poet_runtime::{Class, FailureKind, Profile};
 use std::time::Duration;
 
 /// Checks with a known latency, at least.
 const FEWEST: usize = 500;
+
+/// Answers after a move by which its interval is judged.
+const LATER: usize = 1_000;
+
+/// Answers by which there have to be more before another move is judged.
+const FRESH: u64 = 50;
 
 /// Checks between two times of learning.
 const LEARN_EVERY: usize = 20;
@@ -26,8 +33,10 @@ struct Half {
     usual: f64,
     good: u64,
     cut: u64,
-    /// The stated interval of the limit when the half began, and what the limit of the half itself would be.
-    stated: Option<((f64, f64), f64)>,
+    /// The intervals that were stated with the moves of the limit, and how many of them held.
+    stated: u64,
+    held: u64,
+    moved: bool,
     limit: f64,
 }
 
@@ -50,21 +59,22 @@ fn report(halves: &[Half]) -> Vec<Figure> {
     let split = |odd: usize| mean(&ratios.iter().skip(odd).step_by(2).copied().collect::<Vec<_>>());
     let worst = ratios.iter().copied().fold(f64::NAN, f64::max);
     let usual: Vec<f64> = halves.iter().map(|half| half.usual / half.constant).collect();
-    let mut limits: Vec<f64> = halves.iter().map(|half| half.limit).collect();
+    let still: Vec<f64> = halves.iter().zip(&ratios).filter(|(half, _)| !half.moved).map(|(_, ratio)| *ratio).collect();
     let cost = Figure::new(
         "cost of the limit of an attempt",
         Goal::AtMost(1.02),
         Form::Times,
         Some(mean(&ratios)),
         format!(
-            "{} services, worst {worst:.2}, pooled {:.3}, halves of the services {:.3} and {:.3}; a constant default {:.3}; \
-             the limit ended at {:.1} s in the median",
+            "{} services, worst {worst:.2}, pooled {:.3}, halves of the services {:.3} and {:.3}; the default as it is {:.3}; \
+             {} never moved, for want of attempts that hung, and cost {:.3}",
             halves.len(),
             sum(|half| half.learned) / sum(|half| half.constant),
             split(0),
             split(1),
             mean(&usual),
-            quantile(&mut limits, 0.5),
+            still.len(),
+            mean(&still),
         ),
     );
     let good: u64 = halves.iter().map(|half| half.good).sum();
@@ -77,17 +87,15 @@ fn report(halves: &[Half]) -> Vec<Figure> {
         (good > 0).then(|| cut as f64 / good as f64),
         format!("{cut} of {good}, {most} of them at one service"),
     );
-    let stated: Vec<_> = halves.iter().filter_map(|half| half.stated).collect();
-    let inside = stated.iter().filter(|((low, high), truth)| (*low..=*high).contains(truth)).count();
+    let (stated, held) = halves.iter().fold((0, 0), |sum, half| (sum.0 + half.stated, sum.1 + half.held));
     let interval = Figure::new(
         "90 % intervals of the limit that hold the later one",
         Goal::Within(0.85, 0.95),
         Form::Percent,
-        (!stated.is_empty()).then(|| inside as f64 / stated.len() as f64),
+        (stated > 0).then(|| held as f64 / stated as f64),
         format!(
-            "{inside} of {} services whose limit had moved by then; the interval says how well the quantile is known, \
-             not whether the service stays the same",
-            stated.len()
+            "{held} of {stated} moves with {LATER} answers after them; an interval says how well a quantile is known, not \
+             whether the service stays the same"
         ),
     );
     vec![cost, wrong, interval]
@@ -103,13 +111,13 @@ fn replay(service: &str, checks: &[Check]) -> Half {
         usual: second.iter().map(|check| cost(check, Profile::GENERAL.attempt_timeout.as_secs_f64(), price)).sum(),
         good: 0,
         cut: 0,
-        stated: None,
+        stated: 0,
+        held: 0,
+        moved: false,
         limit: 0.0,
     };
+    let mut stated_of = 0;
     for (index, check) in checks.iter().enumerate() {
-        if index == checks.len() / 2 {
-            half.stated = stated(&bench, second);
-        }
         let limit = bench.values().attempt_timeout.as_secs_f64();
         if index >= checks.len() / 2 {
             half.learned += cost(check, limit, price);
@@ -118,9 +126,23 @@ fn replay(service: &str, checks: &[Check]) -> Half {
         }
         observe(&mut bench, check, checks.get(index + 1), limit);
         if index % LEARN_EVERY == 0 {
-            bench.learn(wall(check.minute as f64));
+            let changes = bench.learn(wall(check.minute as f64));
+            let moves = changes.iter().filter(|change| change.new.key.name == "timeout.attempt");
+            for change in moves {
+                // Several moves that rest on the same answers state the same.
+                let rests_on = answered(&bench);
+                let limit = bench.values().attempt_timeout.as_secs_f64();
+                if rests_on >= stated_of + FRESH
+                    && let Some(held) = holds(change.new.interval, rests_on, limit, &checks[index + 1..])
+                {
+                    stated_of = rests_on;
+                    half.stated += 1;
+                    half.held += u64::from(held);
+                }
+            }
         }
     }
+    half.moved = bench.learned().iter().any(|row| row.key.name == "timeout.attempt");
     half.limit = bench.values().attempt_timeout.as_secs_f64();
     half
 }
@@ -157,12 +179,25 @@ fn best_constant(checks: &[Check], price: f64) -> f64 {
     steps(0.05, 300.0, 1.05).into_iter().map(all).fold(f64::INFINITY, f64::min)
 }
 
-/// The interval that was stated with the last move, and what it is about as the later checks show it: 1.25 times their
-/// 99.5 % quantile.
-fn stated(bench: &Workbench, later: &[Check]) -> Option<((f64, f64), f64)> {
-    let row = bench.learned().iter().find(|row| row.key.name == "timeout.attempt")?;
-    let mut answered: Vec<f64> = later.iter().filter(|check| check.ok).map(|check| check.seconds).collect();
-    Some((row.interval, 1.25 * quantile(&mut answered, 0.995)))
+/// How many answers were counted.
+fn answered(bench: &Workbench) -> u64 {
+    let answered = bench.history().cells().filter(|(_, key, _)| matches!(key, Key::Answered(_)));
+    answered.map(|(.., count)| count).sum()
+}
+
+/// Whether an interval holds what it is about as the next checks show it, whose own chance is allowed for: the 99.5 %
+/// quantile of the answers within the limit, and the margin that is added to it. `None` where too few come after it.
+fn holds((low, high): (f64, f64), answered: u64, limit: f64, later: &[Check]) -> Option<bool> {
+    let in_time = |check: &&Check| check.ok && check.seconds <= limit;
+    let mut seconds: Vec<f64> = later.iter().filter(in_time).map(|check| check.seconds).take(LATER).collect();
+    if seconds.len() < LATER {
+        return None;
+    }
+    let margin = if answered < 200 { 2.0 } else { 1.25 };
+    // Two beliefs as wide as each other are 1.41 times as wide together.
+    let chance = 0.68 * (0.995 * 0.005 / LATER as f64).sqrt();
+    let (least, most) = (quantile(&mut seconds, 0.995 - chance), quantile(&mut seconds, 0.995 + chance));
+    Some(margin * most >= low && margin * least <= high)
 }
 
 #[cfg(test)]
