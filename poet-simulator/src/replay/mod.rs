@@ -6,6 +6,7 @@
 //! mean.
 
 mod bench;
+mod calls;
 mod degradation;
 mod error;
 mod freshness;
@@ -30,11 +31,13 @@ pub enum Study {
     Freshness,
     /// How well failures of the next check are foretold, on `checks/*.csv`.
     Degradation,
+    /// What calls come to that are made all the while, on `checks/*.csv`.
+    Calls,
 }
 
 impl Study {
     /// Every study, in the order of the report.
-    pub const ALL: [Self; 4] = [Self::Probing, Self::Timeouts, Self::Freshness, Self::Degradation];
+    pub const ALL: [Self; 5] = [Self::Probing, Self::Timeouts, Self::Freshness, Self::Degradation, Self::Calls];
 
     /// The name on the command line.
     #[must_use]
@@ -44,6 +47,7 @@ impl Study {
             Self::Timeouts => "timeouts",
             Self::Freshness => "freshness",
             Self::Degradation => "degradation",
+            Self::Calls => "calls",
         }
     }
 
@@ -87,6 +91,7 @@ pub fn run(options: &Options, mut progress: impl FnMut(&str)) -> Result<Report, 
             Study::Timeouts => timeouts::figures(options, &mut tell)?,
             Study::Freshness => freshness::figures(options, &mut tell)?,
             Study::Degradation => degradation::figures(options, &mut tell)?,
+            Study::Calls => calls::figures(options, &mut tell)?,
         });
     }
     Ok(report)
