@@ -1,8 +1,9 @@
-//! Lives through the last fortnight of each service with calls at random times, through the whole runtime.
+//! Lives through the last fortnight of each service with calls at random times, through the whole runtime; with many
+//! calls a minute, through its last three days.
 //!
 //! The service is up or down as its checks say, each until the next. An attempt while it is up takes what a check of the
 //! two hours about it took, and fails once in fifty all the same, because the checks were tried again before they were
-//! written down. An attempt while it is down fails after what that check took. Time is virtual; the first week is for
+//! written down. An attempt while it is down fails after what that check took. Time is virtual; the first half is for
 //! learning, and the second is measured.
 
 use super::bench::wall;
@@ -23,6 +24,8 @@ const RATES: [f64; 3] = [0.1, 1.0, 10.0];
 const TRANSIENT: f64 = 0.02;
 /// The longest stretch of a trace that is lived through, in minutes.
 const LONGEST: f64 = 14.0 * DAY;
+/// The most calls of one life, so that many of them are done in minutes.
+const MOST: f64 = 3.0 * DAY * 10.0;
 /// How far from an attempt the checks lie whose time it may take, in minutes.
 const ABOUT: i64 = 120;
 /// What learning may lose against the fixed values.
@@ -78,16 +81,13 @@ impl Tally {
 pub(super) fn figures(options: &Options, tell: Tell<'_>) -> Result<Vec<Figure>, Error> {
     let mut services = Vec::new();
     for path in traces::files(&options.data.join("checks"))? {
-        let checks: Vec<Check> = traces::checks(&path)?.into_iter().filter(|check| check.seconds > 0.0).collect();
-        let last = checks.last().map_or(0, |check| check.minute);
-        let checks: Vec<Check> = checks.into_iter().filter(|check| (last - check.minute) as f64 <= LONGEST).collect();
-        // Where nothing was ever down nothing but the stated 2 % is lived through.
-        if checks.iter().any(|check| !check.ok) && checks.iter().any(|check| check.ok) {
-            services.push((traces::name(&path), Arc::new(checks)));
-        }
+        let checks = traces::checks(&path)?.into_iter().filter(|check| check.seconds > 0.0);
+        services.push((traces::name(&path), checks.collect::<Vec<_>>()));
     }
     let mut figures = Vec::new();
     for rate in RATES {
+        let newest = services.iter().map(|(name, checks)| (name, newest(checks, LONGEST.min(MOST / rate))));
+        let services: Vec<_> = newest.filter_map(|(name, checks)| Some((name, Arc::new(checks?)))).collect();
         let mut sums = [Tally::default(); 3];
         for (name, checks) in &services {
             tell(&format!("{name} at {rate} calls a minute"));
@@ -98,6 +98,14 @@ pub(super) fn figures(options: &Options, tell: Tell<'_>) -> Result<Vec<Figure>, 
         figures.push(figure(rate, services.len(), sums));
     }
     Ok(figures)
+}
+
+/// The last minutes of a trace, where it was up and down in them: where nothing was ever down nothing but the stated
+/// 2 % is lived through.
+fn newest(checks: &[Check], minutes: f64) -> Option<Vec<Check>> {
+    let last = checks.last()?.minute;
+    let newest: Vec<Check> = checks.iter().copied().filter(|check| (last - check.minute) as f64 <= minutes).collect();
+    (newest.iter().any(|check| !check.ok) && newest.iter().any(|check| check.ok)).then_some(newest)
 }
 
 fn figure(rate: f64, services: usize, [none, fixed, learned]: [Tally; 3]) -> Figure {
