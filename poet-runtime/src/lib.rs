@@ -46,6 +46,8 @@ pub use context::{AsPriority, warnings};
 pub use error::Error;
 pub use health::{Condition, Health, ServiceHealth};
 pub use learner::degradation::Degradation;
+#[doc(hidden)]
+pub use learner::season;
 pub use outcome::{Arm, Attempt, Class, Ending, FailureKind, Finished, Hedge, Record, Shown, TargetId, Turn, Withheld};
 pub use pipeline::service;
 pub use plan::plan;

@@ -88,6 +88,7 @@ impl Workbench {
             learned: &self.learned,
             pinned: &|_, _| false,
             learning: Learning::On,
+            timezone: None,
             now,
         });
         for change in &changes {

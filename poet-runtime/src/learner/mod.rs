@@ -8,9 +8,11 @@ mod batch;
 pub(crate) mod degradation;
 mod draws;
 mod guard;
+mod hours;
 pub(crate) mod posterior;
 mod regime;
 mod retries;
+pub mod season;
 #[cfg(test)]
 pub(crate) mod tests;
 mod timeout;
@@ -19,7 +21,7 @@ mod ttl;
 use crate::clock::Wall;
 use crate::evidence::History;
 use crate::outcome::FailureKind;
-use crate::parameter::{ATTEMPT_TIMEOUT, BATCH_WINDOW, CACHE_TTL, MAX_RETRIES, Parameter, Values};
+use crate::parameter::{ATTEMPT_TIMEOUT, BATCH_WINDOW, CACHE_TTL, DEFER_HOURS, MAX_RETRIES, Parameter, Values};
 use crate::profile::Profile;
 use crate::site::Learning;
 use crate::store::{ParameterChange, ParameterRow, TargetKey};
@@ -41,6 +43,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) learned: &'a [ParameterRow],
     /// Whether a person decided a value.
     pub(crate) pinned: &'a dyn Fn(&str, Option<FailureKind>) -> bool,
+    /// The IANA time zone whose hours its history is read in; UTC where `None`.
+    pub(crate) timezone: Option<&'a str>,
     /// Whether moves are applied.
     pub(crate) learning: Learning,
     /// The present.
@@ -76,6 +80,7 @@ static ESTIMATORS: &[(&Parameter, Estimator)] = &[
     (&ATTEMPT_TIMEOUT, timeout::propose),
     (&CACHE_TTL, ttl::propose),
     (&BATCH_WINDOW, batch::propose),
+    (&DEFER_HOURS, hours::propose),
 ];
 
 /// The moves that the evidence supports, each one step; none where it supports none.
