@@ -10,6 +10,7 @@ mod calls;
 mod degradation;
 mod error;
 mod freshness;
+mod hours;
 mod probing;
 mod report;
 mod timeouts;
@@ -29,6 +30,8 @@ pub enum Study {
     Timeouts,
     /// How much of what the cache gives is out of date, on `changes/*.csv`.
     Freshness,
+    /// How well failures are predicted by the hour of the day, on `checks/*.csv`.
+    Hours,
     /// How well failures of the next check are foretold, on `checks/*.csv`.
     Degradation,
     /// What calls come to that are made all the while, on `checks/*.csv`.
@@ -37,7 +40,8 @@ pub enum Study {
 
 impl Study {
     /// Every study, in the order of the report.
-    pub const ALL: [Self; 5] = [Self::Probing, Self::Timeouts, Self::Freshness, Self::Degradation, Self::Calls];
+    pub const ALL: [Self; 6] =
+        [Self::Probing, Self::Timeouts, Self::Freshness, Self::Hours, Self::Degradation, Self::Calls];
 
     /// The name on the command line.
     #[must_use]
@@ -46,6 +50,7 @@ impl Study {
             Self::Probing => "probing",
             Self::Timeouts => "timeouts",
             Self::Freshness => "freshness",
+            Self::Hours => "hours",
             Self::Degradation => "degradation",
             Self::Calls => "calls",
         }
@@ -90,6 +95,7 @@ pub fn run(options: &Options, mut progress: impl FnMut(&str)) -> Result<Report, 
             Study::Probing => probing::figures(options, &mut tell)?,
             Study::Timeouts => timeouts::figures(options, &mut tell)?,
             Study::Freshness => freshness::figures(options, &mut tell)?,
+            Study::Hours => hours::figures(options, &mut tell)?,
             Study::Degradation => degradation::figures(options, &mut tell)?,
             Study::Calls => calls::figures(options, &mut tell)?,
         });
