@@ -11,6 +11,7 @@ use super::{Error, Options, Tell};
 use poet_runtime::evidence::Situation;
 use poet_runtime::workbench::Workbench;
 use poet_runtime::{Class, Profile};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Checks between two times of learning.
@@ -20,7 +21,7 @@ const LEARN_EVERY: usize = 20;
 const BINS: [f64; 10] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0];
 
 /// Checks of one situation in the second half without which its share says nothing.
-const FEWEST: u64 = 50;
+const FEWEST: f64 = 50.0;
 
 /// One check, and what was said before it.
 #[derive(Clone, Copy)]
@@ -146,7 +147,7 @@ fn replay(service: &str, checks: &[Check]) -> Half {
     let mut bench = Workbench::new(service, *Profile::GENERAL);
     let mut half = Half { checks: Vec::new(), stated: 0, held: 0 };
     let mut stated = Vec::new();
-    let mut came = vec![(0_u64, 0_u64); Situation::COUNT];
+    let mut came = vec![Came::default(); Situation::COUNT];
     for (index, check) in checks.iter().enumerate() {
         let at = wall(check.minute as f64);
         let situation = bench.situation(at);
@@ -161,8 +162,8 @@ fn replay(service: &str, checks: &[Check]) -> Half {
                     calm: situation.is_calm(),
                 });
             }
-            let seen = &mut came[situation.index()];
-            *seen = (seen.0 + u64::from(!check.ok), seen.1 + 1);
+            let day = came[situation.index()].entry(check.minute.div_euclid(1_440)).or_default();
+            *day = (day.0 + f64::from(u8::from(!check.ok)), day.1 + 1.0);
         }
         let class = if check.ok { Class::Success } else { Class::Transient };
         bench.observe(at, &attempt(class, Duration::from_secs_f64(check.seconds), None));
@@ -170,21 +171,31 @@ fn replay(service: &str, checks: &[Check]) -> Half {
             bench.learn(at);
         }
     }
-    for (stated, (failed, seen)) in stated.iter().zip(came).filter(|(_, (_, seen))| *seen >= FEWEST) {
-        if let Some(stated) = stated {
+    for (stated, came) in stated.iter().zip(&came) {
+        if let Some(held) = stated.and_then(|stated| holds(stated.probability, stated.interval, came)) {
             half.stated += 1;
-            half.held += u64::from(holds(stated.probability, stated.interval, failed, seen));
+            half.held += u64::from(held);
         }
     }
     half
 }
 
-/// Whether a share that came is no further from what was stated than the interval and its own chance let it be.
-fn holds(probability: f64, (low, high): (f64, f64), failed: u64, seen: u64) -> bool {
+/// What checks of one situation came to, by day: how many failed, of how many.
+type Came = BTreeMap<i64, (f64, f64)>;
+
+/// Whether a share that came is no further from what was stated than the interval and its own chance let it be, which is
+/// larger by as much as failures come together on days. `None` where too few came.
+fn holds(probability: f64, (low, high): (f64, f64), came: &Came) -> Option<bool> {
+    let (failed, seen) = came.values().fold((0.0, 0.0), |sum, day| (sum.0 + day.0, sum.1 + day.1));
+    if seen < FEWEST {
+        return None;
+    }
+    let share = failed / seen;
+    let days: f64 = came.values().map(|day| (day.0 - share * day.1).powi(2)).sum();
+    let chance = days.max(seen * probability * (1.0 - probability)).sqrt() / seen;
     // 90 % of a normal belief are 3.29 deviations.
     let belief = (high - low) / 3.29;
-    let chance = (probability * (1.0 - probability) / seen as f64).sqrt();
-    (failed as f64 / seen as f64 - probability).abs() <= 1.645 * belief.hypot(chance)
+    Some((share - probability).abs() <= 1.645 * belief.hypot(chance))
 }
 
 #[cfg(test)]
@@ -207,6 +218,16 @@ mod tests {
         let half = replay("web", &checks(8_000, |n| !crate::random::hash(&n.to_string()).is_multiple_of(10)));
         let skill = skill(&half.checks).unwrap();
         assert!((-0.02..0.05).contains(&skill), "{skill}");
+    }
+
+    #[test]
+    fn a_share_from_one_bad_day_refutes_an_interval_less_than_one_from_many() {
+        let came = |bad: fn(i64) -> f64| (0..20).map(|day| (day, (bad(day), 50.0))).collect::<Came>();
+        let held = |came: &Came| holds(0.01, (0.008, 0.012), came).unwrap();
+        assert!(held(&came(|_| 0.5)));
+        assert!(!held(&came(|day| if day % 2 == 0 { 3.0 } else { 2.0 })));
+        assert!(held(&came(|day| if day == 3 { 40.0 } else { 0.0 })));
+        assert_eq!(holds(0.01, (0.0, 0.1), &Came::default()), None);
     }
 
     #[test]
