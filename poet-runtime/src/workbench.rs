@@ -7,7 +7,7 @@
 use crate::clock::Wall;
 use crate::evidence::{History, Key, Situation, Situations, Watch};
 use crate::learner::degradation::{self, Degradation};
-use crate::learner::{Subject, learn};
+use crate::learner::{Subject, learn_some};
 use crate::outcome::Record;
 use crate::parameter::Values;
 use crate::policy::breaker::{Admission, Breaker, Probe, Sign, Thresholds};
@@ -29,6 +29,7 @@ pub struct Workbench {
     learned: Vec<ParameterRow>,
     watch: Watch,
     situations: Situations,
+    only: &'static str,
 }
 
 impl Workbench {
@@ -43,7 +44,14 @@ impl Workbench {
             learned: Vec::new(),
             watch: Watch::default(),
             situations: Situations::default(),
+            only: "",
         }
+    }
+
+    /// Moves only parameters whose names begin so, in a fraction of the time.
+    #[must_use]
+    pub fn only(self, prefix: &'static str) -> Self {
+        Self { only: prefix, ..self }
     }
 
     /// The values in force.
@@ -79,7 +87,7 @@ impl Workbench {
     pub fn learn(&mut self, now: Wall) -> Vec<ParameterChange> {
         self.history.forget_before(now.hour() - RETENTION);
         self.situations = degradation::counted(&self.history, now);
-        let changes = learn(&Subject {
+        let subject = Subject {
             target: &self.target,
             history: &self.history,
             bulk: None,
@@ -90,7 +98,8 @@ impl Workbench {
             learning: Learning::On,
             timezone: None,
             now,
-        });
+        };
+        let changes = learn_some(&subject, self.only);
         for change in &changes {
             let row = &change.new;
             if row.applied {

@@ -87,11 +87,17 @@ static ESTIMATORS: &[(&Parameter, Estimator)] = &[
 ///
 /// Publish each with the revision of the row it replaces, so that of two processes that learned at once one wins.
 pub(crate) fn learn(subject: &Subject<'_>) -> Vec<ParameterChange> {
+    learn_some(subject, "")
+}
+
+/// The same for parameters whose names begin so.
+pub(crate) fn learn_some(subject: &Subject<'_>, prefix: &str) -> Vec<ParameterChange> {
     if subject.learning == Learning::Off || subject.history.is_empty() {
         return Vec::new();
     }
     ESTIMATORS
         .iter()
+        .filter(|(parameter, _)| parameter.name.starts_with(prefix))
         .flat_map(|(_, propose)| propose(subject))
         .filter_map(|proposal| guard::admit(subject, proposal))
         .collect()

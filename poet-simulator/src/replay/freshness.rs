@@ -168,7 +168,7 @@ impl Trace {
     fn replay(&self, name: &str, interval: f64, mut random: SplitMix64) -> Run {
         let requests = self.requests(interval, &mut random);
         let profile = Profile { staleness: ALLOWED, ..Profile::named("replay") };
-        let mut bench = Workbench::new(name, profile);
+        let mut bench = Workbench::new(name, profile).only("cache.");
         let (mut tally, mut since) = (Tally::default(), Tally::default());
         let mut stated: Option<(f64, f64)> = None;
         let mut run = Run { stale: 0.0, of_oracle: 0.0, held: 0, stated: 0 };

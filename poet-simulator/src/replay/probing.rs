@@ -111,7 +111,7 @@ fn lengths(outages: &[Outage], mut random: SplitMix64) -> Vec<(i64, f64)> {
 }
 
 fn replay(service: &str, outages: &[(i64, f64)], rate: f64) -> Cost {
-    let mut bench = Workbench::new(service, *Profile::GENERAL);
+    let mut bench = Workbench::new(service, *Profile::GENERAL).only("breaker.");
     let mut cost = Cost { outages: outages.len(), constant: best_constant(outages, rate), ..Cost::default() };
     let mut free_since = f64::NEG_INFINITY;
     for &(start, length) in outages {

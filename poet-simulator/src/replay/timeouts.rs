@@ -102,7 +102,7 @@ fn report(halves: &[Half]) -> Vec<Figure> {
 }
 
 fn replay(service: &str, checks: &[Check]) -> Half {
-    let mut bench = Workbench::new(service, *Profile::GENERAL);
+    let mut bench = Workbench::new(service, *Profile::GENERAL).only("timeout.");
     let price = price(Profile::GENERAL);
     let second = &checks[checks.len() / 2..];
     let mut half = Half {
