@@ -6,6 +6,7 @@
 
 use crate::config::ServiceConfig;
 use crate::evidence::{Tried, Vitals};
+use crate::learner::degradation::{self, Degradation};
 use crate::learner::posterior::Posterior;
 use crate::policy::Shared;
 use crate::policy::breaker::Standing;
@@ -78,6 +79,9 @@ pub struct Health {
     /// The success to be expected of the next attempt, between 0 and 1: the rate of the last hour, with that of the
     /// last 24 h as four attempts more. To compare services that could do the same; `None` where nothing is known.
     pub score: Option<f64>,
+    /// How likely the next attempt fails, by how many failed just before, for how long, and what such situations came
+    /// to; of a service that of its operation that stands worst. `None` until enough attempts were seen.
+    pub degradation: Option<Degradation>,
     /// The median time of an answer over the last 24 h.
     pub median: Option<Duration>,
     /// The time within which 95 % of the answers of the last 24 h came.
@@ -89,7 +93,7 @@ pub struct Health {
 }
 
 impl Health {
-    fn of(vitals: &Vitals, condition: Condition, rest: Option<Duration>) -> Self {
+    fn of(vitals: &Vitals, condition: Condition, rest: Option<Duration>, degradation: Option<Degradation>) -> Self {
         let day = vitals.day.rate();
         let score = day.map(|day| (vitals.recent.succeeded + DAY_WORTH * day) / (vitals.recent.attempts() + DAY_WORTH));
         Self {
@@ -97,6 +101,7 @@ impl Health {
             success_rate_24h: day,
             attempts_24h: vitals.day.attempts().round() as u64,
             score,
+            degradation,
             median: vitals.median,
             p95: vitals.p95,
             cache_hit_rate: vitals.cache_hit_rate(),
@@ -149,6 +154,7 @@ impl ServiceHealth {
             "success_rate_24h": self.health.success_rate_24h,
             "attempts_24h": self.health.attempts_24h,
             "health_score": self.health.score,
+            "degradation_probability": self.health.degradation.map(|degradation| degradation.probability),
             "cache_hit_rate": self.health.cache_hit_rate,
             "rest": self.health.rest.map(|rest| rest.as_secs_f64()),
             "recommended_retry_strategy": self.recommended_retry_strategy(),
@@ -191,7 +197,7 @@ impl Runtime {
         }
         let mut vitals = Vitals::default();
         let (mut down, mut unwell, mut called) = (0, 0, 0);
-        let mut rest = None;
+        let (mut rest, mut worst) = (None, None);
         let mut success_target = None;
         for target in &targets {
             let (health, own) = self.health_of(target);
@@ -200,6 +206,10 @@ impl Runtime {
             unwell += usize::from(health.condition == Condition::Degraded || is_down);
             called += usize::from(is_down || own.day.attempts() > 0.0);
             rest = rest.max(health.rest);
+            let worse = |worst: &Degradation| health.degradation.is_some_and(|own| own.probability > worst.probability);
+            if worst.as_ref().is_none_or(worse) {
+                worst = health.degradation.or(worst);
+            }
             success_target = Some(target.profile.success_target.max(success_target.unwrap_or(0.0)));
             vitals.merge(&own);
         }
@@ -210,7 +220,7 @@ impl Runtime {
         };
         // While one operation still answers, the service as a whole need not be left alone.
         let rest = rest.filter(|_| condition == Condition::Down);
-        whole.health = Health::of(&vitals, condition, rest);
+        whole.health = Health::of(&vitals, condition, rest, worst);
         whole.mean = vitals.mean();
         Some(whole)
     }
@@ -218,14 +228,17 @@ impl Runtime {
     fn health_of(&self, target: &Target) -> (Health, Vitals) {
         let clock = self.clock();
         let now = clock.now();
-        let vitals = target.vitals(clock.anchor().wall(now));
+        let wall = clock.anchor().wall(now);
+        let vitals = target.vitals(wall);
         let (standing, rest) = (target.standing(now), rest(target, now));
         let condition = match standing {
             _ if rest.is_some() => Condition::Down,
             Standing::HalfOpen => Condition::Degraded,
             Standing::Closed | Standing::Open { .. } => Condition::of(&vitals, target.profile.success_target),
         };
-        (Health::of(&vitals, condition, rest), vitals)
+        let foretold =
+            vitals.last.as_ref().and_then(|(watch, seen)| degradation::foretell(seen, watch.situation(wall)));
+        (Health::of(&vitals, condition, rest, foretold), vitals)
     }
 }
 
@@ -294,6 +307,26 @@ mod tests {
         let median = health.median.unwrap();
         assert!((Duration::from_millis(38)..Duration::from_millis(46)).contains(&median), "{median:?}");
         assert_eq!((health.rest, health.cache_hit_rate), (None, Some(0.0)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_failed_just_now_is_likelier_to_fail_next_than_one_that_did_not() {
+        let runtime = runtime();
+        let risk = || runtime.health("crm", "get").unwrap().degradation.map(|foretold| foretold.probability);
+        for _ in 0..20 {
+            call(&runtime, "get", Class::Success).await;
+        }
+        assert_eq!(risk(), None, "twenty calls say too little");
+        for _ in 0..100 {
+            call(&runtime, "get", Class::Success).await;
+        }
+        let calm = risk().unwrap();
+        call(&runtime, "get", Class::Transient).await;
+        tokio::time::advance(Duration::from_secs(2)).await;
+        call(&runtime, "get", Class::Transient).await;
+        let failing = risk().unwrap();
+        assert!(calm < 0.01 && failing > 0.3, "{calm} {failing}");
+        assert!(runtime.service_health("crm").unwrap().record()["degradation_probability"].as_f64().unwrap() > 0.3);
     }
 
     #[tokio::test(start_paused = true)]

@@ -37,6 +37,8 @@ mod sip;
 mod site;
 pub mod store;
 mod target;
+#[doc(hidden)]
+pub mod workbench;
 
 pub use cache::{Cache, CacheStats};
 pub use classify::Classify;
@@ -44,9 +46,10 @@ pub use clock::{Anchor, Clock, Wall};
 pub use context::{AsPriority, warnings};
 pub use error::Error;
 pub use health::{Condition, Health, ServiceHealth};
+pub use learner::degradation::Degradation;
 #[doc(hidden)]
 pub use learner::season;
-pub use outcome::{Attempt, Class, Ending, FailureKind, Finished, Record, Shown, TargetId, Withheld};
+pub use outcome::{Arm, Attempt, Class, Ending, FailureKind, Finished, Hedge, Record, Shown, TargetId, Turn, Withheld};
 pub use pipeline::service;
 pub use plan::plan;
 pub use profile::{Profile, Utility};

@@ -24,6 +24,7 @@
 mod grammar;
 mod pattern;
 mod random;
+pub mod replay;
 pub mod world;
 
 pub use grammar::InvalidPattern;

@@ -1,5 +1,6 @@
 //! What is counted, each kind under a stable name.
 
+use super::Situation;
 use crate::outcome::{Arm, Ending, FailureKind};
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ pub enum Key {
     Hedged(bool),
     /// A sum over the calls made with values of one revision.
     Effect(Effect),
+    /// An attempt made in a situation, probes included, and whether it failed.
+    Next(Situation, bool),
 }
 
 /// What a circuit did.
@@ -306,6 +309,7 @@ impl Key {
             Self::Load(sum, bin) => ("load", u16::from(bin) * 4 + sum as u16),
             Self::Hedged(won) => ("hedged", u16::from(won)),
             Self::Effect(effect) => ("effect", effect.encode()),
+            Self::Next(situation, failed) => ("next", situation.index() as u16 * 2 + u16::from(failed)),
         }
     }
 
@@ -342,6 +346,7 @@ impl Key {
             }
             "hedged" => Self::Hedged(index == 1),
             "effect" => Self::Effect(Effect::decode(index)?),
+            "next" => Self::Next(Situation::from_index(usize::from(index / 2))?, index % 2 == 1),
             _ => return None,
         })
     }
@@ -371,6 +376,7 @@ mod tests {
         keys.extend([0, OUTAGE_BINS - 1].map(Key::Outage));
         keys.extend(LoadSum::ALL.into_iter().flat_map(|sum| [0, LOAD_BINS - 1].map(|bin| Key::Load(sum, bin))));
         keys.extend([false, true].map(Key::Hedged));
+        keys.extend(Situation::all().flat_map(|situation| [false, true].map(|failed| Key::Next(situation, failed))));
         for (arm, sum) in Arm::ALL.into_iter().flat_map(|arm| EffectSum::ALL.map(|sum| (arm, sum))) {
             keys.extend([0, 4_095].map(|slot| Key::Effect(Effect { slot, arm, sum })));
         }

@@ -8,6 +8,7 @@ mod history;
 mod key;
 mod observe;
 mod packed;
+mod situation;
 mod sketch;
 mod vitals;
 
@@ -18,5 +19,6 @@ pub use key::{
     AGE_BINS, AttemptClass, BatchSum, Circuit, Effect, EffectSum, Key, LOAD_BINS, LoadSum, MAX_COUNTED_RETRY,
     OUTAGE_BINS, WAIT_BINS, age_bin, bin_age, bin_outage, bin_wait, load_bin, outage_bin, wait_bin,
 };
+pub use situation::{Situation, Situations, Watch};
 pub use sketch::Sketch;
 pub use vitals::{Lately, Tried, Vitals};

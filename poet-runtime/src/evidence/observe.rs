@@ -1,8 +1,10 @@
 //! Decides what one record counts as: only attempts that reached the service are evidence about the service.
 
 use super::{
-    AttemptClass, BatchSum, Circuit, Effect, EffectSum, History, Key, LoadSum, MAX_COUNTED_RETRY, Sketch, outage_bin,
+    AttemptClass, BatchSum, Circuit, Effect, EffectSum, History, Key, LoadSum, MAX_COUNTED_RETRY, Sketch, Watch,
+    outage_bin,
 };
+use crate::clock::Wall;
 use crate::outcome::{Attempt, Class, Ending, FailureKind, Finished, Hedge, Record, Shown, Turn};
 use crate::profile::Utility;
 use std::time::Duration;
@@ -29,6 +31,14 @@ impl History {
         }
         if let Some(turn) = record.turn {
             self.observe_turn(hour, turn);
+        }
+    }
+
+    /// Adds in which situation the attempt of a record was made, as far as whoever watches can tell, and what it came to.
+    pub fn observe_next(&mut self, ended: Wall, watch: &mut Watch, record: &Record) {
+        let class = record.attempt.and_then(|attempt| counted(attempt.class));
+        if let Some((situation, failed)) = class.and_then(|class| watch.see(class, ended)) {
+            self.add(ended.hour(), Key::Next(situation, failed), 1);
         }
     }
 

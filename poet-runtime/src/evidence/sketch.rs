@@ -19,7 +19,8 @@ impl Sketch {
     /// 0.1 ms to 0.1 ms × 1.1^160 = 420 s.
     pub const BUCKETS: usize = 160;
     const LOWEST: f64 = 1e-4;
-    const GROWTH: f64 = 1.1;
+    /// How many times as long a bucket is as the one before.
+    pub const GROWTH: f64 = 1.1;
 
     /// Every upper edge: an estimator asks for them by the thousand.
     const EDGES: [f64; Self::BUCKETS] = {

@@ -4,7 +4,7 @@
 //! oldest one, as if that had been even. Sums only: those of two operations add up to those of both.
 
 use super::packed::Packed;
-use super::{AttemptClass, History, Key, Sketch};
+use super::{AttemptClass, History, Key, Situations, Sketch, Watch};
 use crate::clock::Wall;
 use crate::outcome::Ending;
 use std::collections::BTreeMap;
@@ -34,6 +34,9 @@ pub struct Vitals {
     pub median: Option<Duration>,
     /// The time within which 95 % of them came; of several operations the longest.
     pub p95: Option<Duration>,
+    /// What the last attempts were, as this process saw them, and what attempts came to in such situations; of several
+    /// operations and of what was only read from a store nothing.
+    pub last: Option<(Watch, Situations)>,
 }
 
 /// Attempts that could have succeeded.
@@ -86,7 +89,7 @@ impl Vitals {
         match old.as_secs() {
             0..3_600 => self.clone(),
             3_600..86_400 => Self { recent: Tried::default(), ..self.clone() },
-            _ => Self { taken: self.taken, ..Self::default() },
+            _ => Self { taken: self.taken, last: self.last.clone(), ..Self::default() },
         }
     }
 

@@ -7,6 +7,7 @@
 mod backoff;
 mod batch;
 mod concurrency;
+pub(crate) mod degradation;
 mod draws;
 mod effect;
 mod guard;
@@ -124,7 +125,20 @@ pub(crate) fn learn(subject: &Subject<'_>) -> Lesson {
     learn_with(subject, ESTIMATORS)
 }
 
-pub(crate) fn learn_with(subject: &Subject<'_>, estimators: &[(&Parameter, Estimator)]) -> Lesson {
+/// The moves, each one step, of parameters whose names begin so; of any number of families at once.
+pub(crate) fn learn_some(subject: &Subject<'_>, prefix: &str) -> Vec<ParameterChange> {
+    if subject.learning == Learning::Off || subject.history.is_empty() {
+        return Vec::new();
+    }
+    ESTIMATORS
+        .iter()
+        .filter(|(parameter, _)| parameter.name.starts_with(prefix))
+        .flat_map(|(_, propose)| propose(subject))
+        .filter_map(|proposal| guard::admit(subject, None, proposal))
+        .collect()
+}
+
+fn learn_with(subject: &Subject<'_>, estimators: &[(&Parameter, Estimator)]) -> Lesson {
     let mut lesson = Lesson::default();
     if subject.learning == Learning::Off || subject.history.is_empty() {
         return lesson;

@@ -87,6 +87,8 @@ struct Latencies {
     recent: Sketch,
     /// Answered in the present regime.
     answered: u64,
+    /// How many times as much as by chance the days differ in late answers.
+    spread: f64,
     /// The limit in force, in seconds.
     old: f64,
     /// The price of a restart in seconds of waiting, without the waiting itself.
@@ -113,8 +115,10 @@ impl Latencies {
             newest += tally.attempts;
             (newest >= RECENT).then_some(*hour)
         });
+        let all = Sketch::read(subject.history, |hour| weight.get(&hour).copied().unwrap_or(0.0));
         Some(Self {
-            all: Sketch::read(subject.history, |hour| weight.get(&hour).copied().unwrap_or(0.0)),
+            spread: spread(&hours[..kept], all.quantile(FLOOR_QUANTILE)),
+            all,
             recent: Sketch::read(subject.history, |hour| f64::from(u8::from(since.is_none_or(|since| hour >= since)))),
             answered: hours.iter().take(kept).map(|(_, tally)| tally.answered()).sum(),
             old: subject.before(&ATTEMPT_TIMEOUT, None),
@@ -277,12 +281,13 @@ impl Latencies {
         Posterior::new(0.5 + answered, 0.5 + given_up).above(breaks_even)
     }
 
-    /// 90 % of what the floor could be, given as many answers as there are.
+    /// 90 % of what the floor could be, given as many answers as there are: late ones come together, and count for as
+    /// many as the days show. A bucket may stand for anything in it.
     fn interval(&self) -> (f64, f64) {
-        let n = self.all.answered().max(1.0);
+        let n = (self.all.answered() / self.spread).max(1.0);
         let spread = 1.645 * (FLOOR_QUANTILE * (1.0 - FLOOR_QUANTILE) / n).sqrt();
         let at = |q: f64| self.all.quantile(q.clamp(0.0, 1.0)).unwrap_or(0.0) * margin(&self.all);
-        (at(FLOOR_QUANTILE - spread), at(FLOOR_QUANTILE + spread))
+        (at(FLOOR_QUANTILE - spread) / Sketch::GROWTH, at(FLOOR_QUANTILE + spread))
     }
 
     fn evidence(&self) -> Value {
@@ -297,6 +302,25 @@ impl Latencies {
             "target": self.target().map(|target| (target * 1e6).round() / 1e6),
         })
     }
+}
+
+/// How many times as much as by chance the days differ in the answers that come after `late`.
+fn spread(hours: &[(i64, Hour)], late: Option<f64>) -> f64 {
+    let Some(late) = late.map(bucket) else { return 1.0 };
+    let mut days: BTreeMap<i64, (f64, f64)> = BTreeMap::new();
+    for (hour, tally) in hours {
+        let day = days.entry(hour.div_euclid(24)).or_default();
+        day.0 += tally.answered.range(late as u8..).map(|(_, count)| *count).sum::<u64>() as f64;
+        day.1 += tally.answered() as f64;
+    }
+    let (beyond, all) = days.values().fold((0.0, 0.0), |sum, day| (sum.0 + day.0, sum.1 + day.1));
+    let share = beyond / f64::max(all, 1.0);
+    let chance = share * (1.0 - share) * all;
+    if days.len() < 4 || chance <= 0.0 {
+        return 1.0;
+    }
+    let off: f64 = days.values().map(|(beyond, all)| (beyond - share * all).powi(2)).sum();
+    (off / chance).max(1.0)
 }
 
 fn margin(sketch: &Sketch) -> f64 {

@@ -7,7 +7,8 @@ use super::block_on::block_on;
 use super::lock;
 use super::writer::Writer;
 use crate::clock::Wall;
-use crate::evidence::{History, Key, Lately, block_of};
+use crate::evidence::{History, Key, Lately, Situations, Watch, block_of};
+use crate::learner::degradation;
 use crate::outcome::{Ending, TargetId};
 use crate::profile::Utility;
 use crate::store::{ParameterChange, ParameterRow, Published, StoreError, TargetKey};
@@ -36,6 +37,9 @@ pub(super) struct Target {
     /// What `history` holds of the hours before the present one.
     lately: Option<Lately>,
     learned: Instant,
+    /// What this process saw last, and what attempts came to in such situations when it was last learned from.
+    pub(super) watch: Watch,
+    situations: Situations,
     /// When it was last told how it does, and whether there is news since.
     told: Option<Instant>,
     untold: bool,
@@ -48,7 +52,7 @@ impl Writer {
         let mut touched = mem::take(&mut self.touched);
         touched.sort_unstable();
         touched.dedup();
-        let now = self.shared.clock.now();
+        let (now, wall) = (self.shared.clock.now(), self.wall());
         for id in touched {
             let Some(target) = self.targets.get(&id) else { continue };
             let waited = now.saturating_duration_since(target.learned) >= self.settings.learn_interval;
@@ -62,6 +66,7 @@ impl Writer {
             if let Some(target) = self.targets.get_mut(&id) {
                 target.fresh = 0;
                 target.learned = now;
+                target.situations = degradation::counted(&target.history, wall);
             }
             self.learn_from(id);
         }
@@ -103,8 +108,9 @@ impl Writer {
                 (target.told, target.untold) = (Some(now), false);
                 let lately = target.lately.take().filter(|lately| lately.holds(wall));
                 let lately = lately.unwrap_or_else(|| Lately::of(&target.history, wall));
-                let vitals = lately.vitals(&target.history, wall);
+                let mut vitals = lately.vitals(&target.history, wall);
                 target.lately = Some(lately);
+                vitals.last = Some((target.watch, target.situations.clone()));
                 let directory = &self.directory;
                 if catch_unwind(AssertUnwindSafe(|| directory.tell(id, vitals))).is_err() {
                     tracing::error!(service = target.key.service, "telling how it does panicked");
@@ -231,6 +237,8 @@ impl Target {
             hourly: None,
             lately: None,
             learned: now,
+            watch: Watch::default(),
+            situations: Situations::default(),
             told: None,
             untold: false,
             read_until: 0,

@@ -225,8 +225,11 @@ impl Writer {
             let ended = anchor.wall(record.ended);
             counts.clear();
             counts.observe(ended.hour(), &record);
-            if let Some(utility) = self.target(record.target).and_then(|target| target.utility) {
-                counts.observe_effect(ended.hour(), &record, &utility);
+            if let Some(target) = self.target(record.target) {
+                counts.observe_next(ended, &mut target.watch, &record);
+                if let Some(utility) = &target.utility {
+                    counts.observe_effect(ended.hour(), &record, utility);
+                }
             }
             self.count(record.target, &counts, hour);
             self.absorb(&record, ended);

@@ -67,6 +67,7 @@ fn target(target: &Target) -> Value {
             "attempts_24h": target.vitals.day.attempts().round(),
             "avg_response_time": target.vitals.mean().map(|mean| mean.as_secs_f64()),
             "cache_hit_rate": target.vitals.cache_hit_rate(),
+            "degradation_skill": target.degradation_skill,
         },
         "latency": target.latency.map(times),
         "given_up": target.given_up,

@@ -13,6 +13,7 @@ mod tests;
 use crate::clock::Wall;
 use crate::evidence::{AttemptClass, History, Key, Sketch, Vitals};
 use crate::health::Condition;
+use crate::learner::degradation;
 use crate::outcome::{Ending, FailureKind};
 use crate::parameter::{self, ATTEMPT_TIMEOUT, MAX_RETRIES, Parameter};
 use crate::profile::Profile;
@@ -95,6 +96,9 @@ pub struct Target {
     pub vitals: Vitals,
     /// What that says, against the target for success of the built-in profile.
     pub condition: Condition,
+    /// By how much knowing how its last attempts went beats knowing its mean rate, in foretelling whether the next one
+    /// fails: a Brier skill, at most 1; `None` where too little was seen.
+    pub degradation_skill: Option<f64>,
     /// How long attempts took that were answered.
     pub latency: Option<Times>,
     /// Attempts given up on after the limit.
@@ -280,6 +284,7 @@ impl Target {
             cache_hit_rate: share(calls(&[Ending::Cached]), all).filter(|rate| *rate > 0.0),
             condition: Condition::of(&vitals, Profile::GENERAL.success_target),
             vitals,
+            degradation_skill: degradation::skill(&degradation::counted(history, now)),
             latency: Times::of_sketch(&sketch),
             given_up: sketch.censored() as u64,
             call_time: Times::of(&mut times),

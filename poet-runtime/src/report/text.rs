@@ -160,7 +160,12 @@ fn health(target: &Target) -> String {
     let rates = [of(target.vitals.recent, "hour"), of(target.vitals.day, "day")];
     let rates: Vec<_> = rates.into_iter().flatten().collect();
     let condition = target.condition.as_str();
-    if rates.is_empty() { condition.to_owned() } else { format!("{condition}: {} succeeded", rates.join(", ")) }
+    let mut said =
+        if rates.is_empty() { condition.to_owned() } else { format!("{condition}: {} succeeded", rates.join(", ")) };
+    if let Some(skill) = target.degradation_skill {
+        said += &format!("; what fails next is foretold with a Brier skill of {skill:.2}");
+    }
+    said
 }
 
 fn spread(times: Times) -> String {
