@@ -21,9 +21,15 @@
 //! # Ok::<(), poet_simulator::InvalidPattern>(())
 //! ```
 
+pub mod campaign;
 mod grammar;
+pub mod judge;
 mod pattern;
+pub mod peers;
+pub mod policy;
 mod random;
+pub mod show;
+pub mod tune;
 pub mod world;
 
 pub use grammar::InvalidPattern;
