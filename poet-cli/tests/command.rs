@@ -4,7 +4,7 @@
 
 use poet_runtime::evidence::{AttemptClass, History, Key, Sketch};
 use poet_runtime::store::{
-    Batch, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, SqliteStore, Store, TargetKey,
+    Batch, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, SqliteStore, Standing, Store, TargetKey,
 };
 use poet_runtime::{Clock, Ending, FailureKind};
 use std::path::{Path, PathBuf};
@@ -57,7 +57,9 @@ fn database(folder: &Path) -> PathBuf {
         let new = ParameterRow {
             key: ParameterKey { target: crm(), name: name.to_owned(), after },
             value,
-            applied: true,
+            standing: Standing::Confirmed,
+            good: None,
+            predicted: None,
             sample: 100,
             interval: (0.91, 0.98),
             confidence: 0.97,
@@ -66,7 +68,7 @@ fn database(folder: &Path) -> PathBuf {
             changed: now,
             revision: 0,
         };
-        ready(store.publish(&ParameterChange { old: Some(old), new }, None)).unwrap();
+        ready(store.publish(&ParameterChange { old: Some(old), new, realised: None }, None)).unwrap();
     }
     path
 }

@@ -37,7 +37,7 @@ pub(crate) enum Kept {
 const DOMAINS: [&str; 1] = ["mcp_integration"];
 
 /// The words of `learning = "…"`, with the variant each means.
-const LEARNING: [(&str, &str); 3] = [("on", "On"), ("shadow", "Shadow"), ("off", "Off")];
+const LEARNING: [(&str, &str); 4] = [("on", "On"), ("review", "Review"), ("shadow", "Shadow"), ("off", "Off")];
 
 /// The words of `priority = "…"`, with the variant each means.
 const PRIORITIES: [(&str, &str); 4] =
@@ -102,9 +102,6 @@ pub(crate) fn domain(expr: &Expr, example: &str) -> Result<Domain, String> {
 
 pub(crate) fn learning(expr: &Expr, example: &str) -> Result<&'static str, String> {
     let text = string(expr, example)?;
-    if text.value() == "review" {
-        return Err("`review` is not built yet; `shadow` learns and reports without applying anything".to_owned());
-    }
     word(&text, &LEARNING)
 }
 

@@ -305,11 +305,14 @@ pub enum Arm {
     HeldOut,
     /// Those in force and one retry more, to see what no longer is tried.
     Explored,
+    /// Those of profile and configuration: it was held out while nothing is on trial, so that what learning brings is
+    /// measured all the time.
+    Unlearned,
 }
 
 impl Arm {
     /// Every arm, in the order of their discriminants.
-    pub const ALL: [Self; 3] = [Self::InForce, Self::HeldOut, Self::Explored];
+    pub const ALL: [Self; 4] = [Self::InForce, Self::HeldOut, Self::Explored, Self::Unlearned];
 }
 
 /// What a circuit did.

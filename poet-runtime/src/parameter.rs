@@ -28,6 +28,32 @@ pub struct Parameter {
     pub share: Option<&'static str>,
 }
 
+impl Parameter {
+    /// What is learned, tried and frozen together: the part of the name before the dot.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(poet_runtime::parameter::ATTEMPT_TIMEOUT.family(), "timeout");
+    /// ```
+    #[must_use]
+    pub fn family(&self) -> &'static str {
+        family(self.name)
+    }
+
+    /// Whether calls made with one value and calls made with another can be compared side by side. What calls share
+    /// (the circuit, the cache, batches, places) can only be compared with the time before.
+    #[must_use]
+    pub fn is_of_one_call(&self) -> bool {
+        matches!(self.family(), "retry" | "timeout" | "hedge")
+    }
+}
+
+/// The family of the parameter of that name.
+pub(crate) fn family(name: &str) -> &str {
+    name.split_once('.').map_or(name, |(family, _)| family)
+}
+
 /// How far one learned move goes at most: what it brings is seen in the evidence before the next.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Step {

@@ -20,10 +20,12 @@ mod tests;
 
 use crate::clock::{Clock, Wall};
 use crate::evidence::{History, Vitals};
+use crate::learner::Lesson;
 use crate::lock::lock;
 use crate::outcome::{Record, TargetId};
+use crate::profile::Utility;
 use crate::site::Declaration;
-use crate::store::{ParameterChange, ParameterRow, Store, StoreError, TargetKey};
+use crate::store::{ParameterRow, Store, StoreError, TargetKey};
 use crossbeam_queue::ArrayQueue;
 use once_cell::sync::OnceCell;
 use packed::Packed;
@@ -43,9 +45,12 @@ pub(crate) trait Directory: Send + Sync {
     /// The names of a target.
     fn target(&self, id: TargetId) -> Option<TargetKey>;
 
-    /// The moves that the evidence about a target supports by now. Called by the writer when there are at least
+    /// What follows from the evidence about a target by now. Called by the writer when there are at least
     /// [`RecorderSettings::learn_every`] new attempts, or any and [`RecorderSettings::learn_interval`] has passed.
-    fn learn(&self, id: TargetId, histories: Histories<'_>, now: Wall) -> Vec<ParameterChange>;
+    fn learn(&self, id: TargetId, histories: Histories<'_>, now: Wall) -> Lesson;
+
+    /// What its calls are worth and cost; `None` where nothing is learned about it.
+    fn utility(&self, id: TargetId) -> Option<Utility>;
 
     /// How a target has done lately: after it was called, at most once in [`RecorderSettings::tell_interval`].
     fn tell(&self, id: TargetId, vitals: Vitals);

@@ -7,14 +7,14 @@ use crate::cache::Caching;
 use crate::clock::Wall;
 use crate::config::Config;
 use crate::evidence::Vitals;
-use crate::learner::{self, Subject};
+use crate::learner::{self, Lesson, Subject};
 use crate::outcome::TargetId;
 use crate::parameter::{ATTEMPT_TIMEOUT, CACHE_TTL, MAX_RETRIES, Values};
-use crate::profile::Profile;
+use crate::profile::{Profile, Utility};
 use crate::recorder::{Directory, Histories};
 use crate::runtime::Inner;
 use crate::site::{CacheFor, Declaration, Learning};
-use crate::store::{ParameterChange, ParameterRow, TargetKey};
+use crate::store::{ParameterRow, TargetKey};
 use crate::target::{ParameterName, Service, Target};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -253,10 +253,10 @@ impl Directory for Registry {
         self.target(id).map(|target| target.key.clone())
     }
 
-    fn learn(&self, id: TargetId, histories: Histories<'_>, now: Wall) -> Vec<ParameterChange> {
+    fn learn(&self, id: TargetId, histories: Histories<'_>, now: Wall) -> Lesson {
         let target = self.target(id).filter(|target| target.learning != Learning::Off);
         let (Some(target), Some(history)) = (target, histories(id)) else {
-            return Vec::new();
+            return Lesson::default();
         };
         let bulk = self.bulk(&target.key).and_then(|bulk| histories(bulk.id));
         let values = target.values();
@@ -271,6 +271,11 @@ impl Directory for Registry {
             learning: target.learning,
             now,
         })
+    }
+
+    fn utility(&self, id: TargetId) -> Option<Utility> {
+        let target = self.target(id).filter(|target| target.learning != Learning::Off)?;
+        Some(target.profile.utility)
     }
 
     fn tell(&self, id: TargetId, vitals: Vitals) {
@@ -304,7 +309,7 @@ impl Directory for Registry {
 mod tests {
     use super::*;
     use crate::outcome::FailureKind;
-    use crate::store::ParameterKey;
+    use crate::store::{ParameterKey, Standing};
 
     fn registry() -> Registry {
         Registry::new(Arc::default(), Vec::new(), Profile::GENERAL)
@@ -320,7 +325,9 @@ mod tests {
         ParameterRow {
             key: ParameterKey { target, name: name.to_owned(), after },
             value,
-            applied: true,
+            standing: Standing::Confirmed,
+            good: None,
+            predicted: None,
             sample: 100,
             interval: (0.0, 1.0),
             confidence: 0.99,

@@ -16,6 +16,8 @@ pub enum Learning {
     /// Learned values are applied, within their bounds.
     #[default]
     On,
+    /// Values are learned and proposed; those that a person approved are applied.
+    Review,
     /// Values are learned and reported, never applied.
     Shadow,
     /// Outcomes are recorded; nothing is learned or applied.
@@ -23,11 +25,17 @@ pub enum Learning {
 }
 
 impl Learning {
+    /// Whether calls are made with learned values: all of them, or those that were approved.
+    pub(crate) const fn applies(self) -> bool {
+        matches!(self, Self::On | Self::Review)
+    }
+
     /// The name used in the attribute, in configuration and in reports.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::On => "on",
+            Self::Review => "review",
             Self::Shadow => "shadow",
             Self::Off => "off",
         }

@@ -7,19 +7,28 @@ use crate::cache::Caching;
 use crate::clock::Wall;
 use crate::evidence::Vitals;
 use crate::lock::lock;
-use crate::outcome::{FailureKind, TargetId};
-use crate::parameter::Values;
+use crate::outcome::{Arm, FailureKind, TargetId};
+use crate::parameter::{self, Parameter, Values};
 use crate::policy::Shared;
 use crate::policy::breaker::{Admission, Breaker, Probe, Sign, Standing, Thresholds};
 use crate::policy::budget::Budget;
 use crate::profile::Profile;
 use crate::published::Published;
 use crate::site::Learning;
-use crate::store::{ParameterRow, TargetKey};
+use crate::store::{self, ParameterRow, TargetKey};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+/// Of 256 calls that do not matter much, those that are made without what was learned, while nothing is on trial.
+const HELD_OUT: u8 = 13;
+
+/// The same with the last good values, while a new one is on trial: more, so that a harmful one is found out soon.
+const HELD_OUT_ON_TRIAL: u8 = 32;
+
+/// The share of them that makes one retry more than was learned.
+const EXPLORED: f64 = 0.01;
 
 /// A parameter of a target, by name and kind of failure.
 pub(crate) type ParameterName = (String, Option<FailureKind>);
@@ -57,6 +66,8 @@ pub(crate) struct Target {
     pub(crate) unlearned: Values,
     pinned: Vec<ParameterName>,
     values: Published,
+    /// What calls that are held out are made with.
+    baseline: Published,
     learned: Mutex<BTreeMap<ParameterName, ParameterRow>>,
     circuit: Circuit,
     /// What it knows about its own kept answers.
@@ -86,6 +97,7 @@ impl Target {
             profile,
             learning,
             values: Published::new(&unlearned),
+            baseline: Published::new(&unlearned),
             unlearned,
             pinned,
             learned: Mutex::default(),
@@ -114,6 +126,30 @@ impl Target {
     #[inline]
     pub(crate) fn values(&self) -> Values {
         self.values.load()
+    }
+
+    /// The values a call is made with, and which they are, by a draw from `0.0..1.0`.
+    ///
+    /// A call that matters, or must not be made as a trial, has those in force.
+    #[inline]
+    pub(crate) fn draw(&self, draw: impl FnOnce() -> f64) -> (Values, Arm) {
+        let mut values = self.values();
+        if values.held_out == 0 {
+            return (values, Arm::InForce);
+        }
+        let draw = draw();
+        if draw < f64::from(values.held_out) / 256.0 {
+            let arm = if values.held_out == HELD_OUT_ON_TRIAL { Arm::HeldOut } else { Arm::Unlearned };
+            return (self.baseline.load(), arm);
+        }
+        if draw >= 1.0 - EXPLORED {
+            let ceiling = self.profile.max_retries_ceiling;
+            for retries in values.max_retries.iter_mut().filter(|retries| **retries < ceiling) {
+                *retries += 1;
+            }
+            return (values, Arm::Explored);
+        }
+        (values, Arm::InForce)
     }
 
     /// How long an answer is fresh by the values in force, and their revision.
@@ -150,20 +186,51 @@ impl Target {
     pub(crate) fn apply(&self, row: &ParameterRow) {
         let mut learned = lock(&self.learned);
         let name = (row.key.name.clone(), row.key.after);
-        if learned.get(&name).is_some_and(|known| known.revision >= row.revision) {
+        if learned.get(&name).is_some_and(|known| known.revision > row.revision || known == row) {
             return;
         }
         learned.insert(name, row.clone());
-        let mut values = self.unlearned.clone();
-        for row in learned.values() {
-            let applies = row.applied && self.learning == Learning::On;
-            if applies
-                && !self.is_pinned(&row.key.name, row.key.after)
-                && values.set(&row.key.name, row.key.after, row.value)
-            {
-                values.revision = values.revision.max(row.revision);
+        let of_one_call = |row: &ParameterRow| parameter::find(&row.key.name).is_some_and(Parameter::is_of_one_call);
+        let applies = |row: &&ParameterRow| self.learning.applies() && !self.is_pinned(&row.key.name, row.key.after);
+        let (mut values, mut without) = (self.unlearned.clone(), self.unlearned.clone());
+        let mut on_trial = false;
+        for row in learned.values().filter(applies) {
+            let Some(value) = row.in_force().filter(|value| values.set(&row.key.name, row.key.after, *value)) else {
+                continue;
+            };
+            values.revision = values.revision.max(row.revision);
+            on_trial |= row.standing == store::Standing::Trial && of_one_call(row);
+            if !of_one_call(row) || row.standing == store::Standing::Pinned {
+                without.set(&row.key.name, row.key.after, value);
             }
         }
+        if on_trial {
+            without = values.clone();
+            for row in learned
+                .values()
+                .filter(applies)
+                .filter(|row| row.standing == store::Standing::Trial && of_one_call(row))
+            {
+                if let Some(good) = row.good {
+                    without.set(&row.key.name, row.key.after, good.value);
+                }
+            }
+        }
+        self.bound(&mut values);
+        self.bound(&mut without);
+        let measurable = learned.values().filter(applies).any(|row| row.in_force().is_some() && of_one_call(row));
+        values.held_out = match (on_trial, measurable) {
+            (true, _) => HELD_OUT_ON_TRIAL,
+            (false, true) => HELD_OUT,
+            (false, false) => 0,
+        };
+        without.revision = values.revision;
+        self.baseline.store(&without);
+        self.values.store(&values);
+    }
+
+    /// Keeps values within what the profile allows and a person fixed.
+    fn bound(&self, values: &mut Values) {
         for (retries, &unlearned) in values.max_retries.iter_mut().zip(&self.unlearned.max_retries) {
             *retries = (*retries).min(self.profile.max_retries_ceiling.max(unlearned));
         }
@@ -173,7 +240,15 @@ impl Target {
                 values.set(name, *kind, value);
             }
         }
-        self.values.store(&values);
+    }
+
+    /// The delay before the first retry, and the longest before any, of a call of this arm.
+    pub(crate) fn delays_of(&self, arm: Arm) -> (Duration, Duration) {
+        let values = match arm {
+            Arm::HeldOut | Arm::Unlearned => self.baseline.load(),
+            Arm::InForce | Arm::Explored => self.values(),
+        };
+        (values.base_delay, values.max_delay)
     }
 }
 
@@ -197,8 +272,7 @@ impl Shared for Target {
     }
 
     fn delays(&self) -> (Duration, Duration) {
-        let values = self.values();
-        (values.base_delay, values.max_delay)
+        self.delays_of(Arm::InForce)
     }
 
     #[inline]

@@ -58,10 +58,6 @@ const BROKEN: &[(&str, &str)] = &[
         "[services.a]\nendpoints = [{ url = \"http://a\" }, { url = \"http://b\" }]",
         "2:36: services.a.endpoints[1]: several endpoints are not built yet; keep one",
     ),
-    (
-        "learning = \"review\"",
-        "1:12: learning: learning = \"review\" is not built yet; \"shadow\" learns and reports without applying",
-    ),
     // Types.
     ("services = 5", "1:12: services: expected a table, found 5"),
     ("[services]\ncrm = \"http://a\"", "2:7: services.crm: expected a table, found \"http://a\""),
@@ -90,7 +86,7 @@ const BROKEN: &[(&str, &str)] = &[
     ),
     ("[services.a]\ncommand = \"a\\u0000b\"", "2:11: services.a.command: contains a NUL character"),
     // Ranges.
-    ("learning = \"of\"", "1:12: learning: expected \"on\", \"shadow\" or \"off\", found \"of\""),
+    ("learning = \"of\"", "1:12: learning: expected \"on\", \"review\", \"shadow\" or \"off\", found \"of\""),
     (
         "[services.a]\ntransport = \"grpc\"",
         "2:13: services.a.transport: expected \"http\" or \"stdio\", found \"grpc\"",

@@ -13,10 +13,8 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
-const LEARNING: [(&str, Learning); 3] = [("on", Learning::On), ("shadow", Learning::Shadow), ("off", Learning::Off)];
-const LEARNING_LATER: Hints =
-    &[("review", "learning = \"review\" is not built yet; \"shadow\" learns and reports without applying")];
-
+const LEARNING: [(&str, Learning); 4] =
+    [("on", Learning::On), ("review", Learning::Review), ("shadow", Learning::Shadow), ("off", Learning::Off)];
 const TRANSPORTS: [(&str, Transport); 2] = [("http", Transport::Http), ("stdio", Transport::Stdio)];
 const TRANSPORTS_LATER: Hints = &[
     ("sse", "the transport \"sse\" is not built yet; write \"http\" or \"stdio\""),
@@ -58,7 +56,7 @@ pub(super) fn config(reader: &mut Reader<'_>, root: &Node, folder: &Path) -> Con
         config.store = store(reader, &field, folder);
     }
     if let Some(field) = table.take("learning") {
-        config.learning = reader.choice(&field, &LEARNING, LEARNING_LATER).unwrap_or_default();
+        config.learning = reader.choice(&field, &LEARNING, &[]).unwrap_or_default();
     }
     if let Some(field) = table.take("cache") {
         config.cache = bounds::cache(reader, &field);
@@ -111,7 +109,7 @@ fn service(reader: &mut Reader<'_>, name: &str, field: &Field<'_>) -> ServiceCon
     address(reader, field, &mut table, &mut service);
     service.domain = table.take("domain").and_then(|field| reader.word(&field));
     service.timezone = table.take("timezone").and_then(|field| timezone(reader, &field));
-    service.learning = table.take("learning").and_then(|field| reader.choice(&field, &LEARNING, LEARNING_LATER));
+    service.learning = table.take("learning").and_then(|field| reader.choice(&field, &LEARNING, &[]));
     service.avoid = table.take("avoid").map(|field| windows(reader, &field)).unwrap_or_default();
     service.maintenance = table.take("maintenance").map(|field| windows(reader, &field)).unwrap_or_default();
     Limits { timeout: service.timeout, deadline: service.deadline, pin: service.pin } = limits(reader, &mut table);

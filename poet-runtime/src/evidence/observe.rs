@@ -34,13 +34,15 @@ impl History {
 
     /// Adds what the call of a record was worth, under the revision and the arm it was made with.
     ///
-    /// Counted are calls that reached the service and whose request was not at fault: what a caller does wrong, or
-    /// drops, says nothing about the values in force.
+    /// Counted are calls whose request was not at fault and that reached the service, or were kept from it by a circuit
+    /// or a queue: what a caller does wrong, or drops, and what the cache answers, says nothing about the values in
+    /// force.
     pub fn observe_effect(&mut self, hour: i64, record: &Record, utility: &Utility) {
         let Some(call) = &record.call else { return };
-        let ended = matches!(call.ending, Ending::Done | Ending::Failed | Ending::OutcomeUnknown | Ending::Fallback);
+        let reached = matches!(call.ending, Ending::Done | Ending::Failed | Ending::OutcomeUnknown | Ending::Fallback);
+        let kept_from_it = matches!(call.ending, Ending::CircuitOpen | Ending::Deadline);
         let own_fault = record.attempt.is_some_and(|attempt| attempt.class == Class::Permanent || attempt.probe);
-        if call.attempts == 0 || !ended || own_fault {
+        if !(kept_from_it || (reached && call.attempts > 0)) || own_fault {
             return;
         }
         let worth = utility.worth(call);

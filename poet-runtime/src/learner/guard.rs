@@ -6,10 +6,12 @@
 //! wrong step is then seen in the evidence before the next.
 
 use super::Subject;
+use super::effect::Effects;
+use super::trial::{Trial, is_frozen};
 use crate::outcome::FailureKind;
-use crate::parameter::{Parameter, Step, Unit};
+use crate::parameter::{Parameter, Step, Unit, family};
 use crate::site::Learning;
-use crate::store::{ParameterChange, ParameterKey, ParameterRow};
+use crate::store::{Good, ParameterChange, ParameterKey, ParameterRow, Standing};
 
 /// The fewest observations a move rests on.
 pub(crate) const MIN_SAMPLE: u64 = 30;
@@ -19,6 +21,9 @@ pub(crate) const MIN_CONFIDENCE: f64 = 0.95;
 
 /// A move by less than this share of the value is noise of the sketch, whose buckets are 10 % apart.
 const HYSTERESIS: f64 = 0.05;
+
+/// Hours of the day that may be avoided at most: whoever avoids more of them avoids the service.
+const MOST_HOURS: u32 = 8;
 
 /// One step that an estimator proposes.
 #[derive(Debug)]
@@ -41,7 +46,6 @@ pub(crate) struct Proposal {
     pub(crate) confidence: f64,
     /// What the move is expected to bring, for each call, in the unit of the profile's utility; `None` where that
     /// depends on what the evidence does not say.
-    #[expect(dead_code, reason = "stored with the move once moves are followed up")]
     pub(crate) predicted: Option<f64>,
     /// Whether it is acted on; what is worth knowing but not worth acting on is stored and reported all the same.
     pub(crate) act: bool,
@@ -66,9 +70,9 @@ pub(crate) fn step(parameter: &Parameter, old: f64, target: f64, (low, high): (f
 }
 
 /// The move, if the proposal deserves one.
-pub(crate) fn admit(subject: &Subject<'_>, proposal: Proposal) -> Option<ParameterChange> {
+pub(crate) fn admit(subject: &Subject<'_>, trial: Option<&Trial<'_>>, proposal: Proposal) -> Option<ParameterChange> {
     let Proposal { parameter, after, old, new, bounds: (low, high), sample, fewest, interval, .. } = proposal;
-    let Proposal { confidence, act, reason, evidence, .. } = proposal;
+    let Proposal { confidence, predicted, act, reason, evidence, .. } = proposal;
     let numbers = [old, new, confidence, interval.0, interval.1];
     if subject.is_pinned(parameter, after)
         || sample < fewest
@@ -92,7 +96,19 @@ pub(crate) fn admit(subject: &Subject<'_>, proposal: Proposal) -> Option<Paramet
         Step::Any if parameter.unit != Unit::Seconds && parameter.unit != Unit::Factor => new == old,
         Step::Any | Step::Times { .. } => new == old || (new - old).abs() < HYSTERESIS * old,
     };
-    if too_small {
+    let known = subject.row(parameter, after);
+    let standing = match subject.learning {
+        _ if !act => Standing::Found,
+        Learning::Review => Standing::Proposed,
+        Learning::Shadow => Standing::Shadow,
+        _ => Standing::Trial,
+    };
+    // What was only reported may be worth acting on by now, and the other way round.
+    let turns = known.is_some_and(|row| (row.standing == Standing::Found) != (standing == Standing::Found));
+    if (too_small && !turns) || (turns && !act && new == 0.0 && old == 0.0) {
+        return None;
+    }
+    if parameter.unit == Unit::Hours && (new as u32).count_ones() > MOST_HOURS {
         return None;
     }
     Some(ParameterChange {
@@ -100,16 +116,65 @@ pub(crate) fn admit(subject: &Subject<'_>, proposal: Proposal) -> Option<Paramet
         new: ParameterRow {
             key: ParameterKey { target: subject.target.clone(), name: parameter.name.to_owned(), after },
             value: new,
-            applied: act && subject.learning == Learning::On,
+            standing,
+            good: good(subject, trial, parameter, after, standing),
             sample,
             interval,
             confidence,
+            predicted: predicted.filter(|gain| gain.is_finite()),
             reason,
             evidence: evidence.to_string(),
             changed: subject.now,
             revision: 0,
         },
+        realised: None,
     })
+}
+
+/// What is to be gone back to.
+fn good(
+    subject: &Subject<'_>,
+    trial: Option<&Trial<'_>>,
+    parameter: &Parameter,
+    after: Option<FailureKind>,
+    standing: Standing,
+) -> Option<Good> {
+    let known = subject.row(parameter, after);
+    match standing {
+        // A further step of the same trial.
+        Standing::Trial if known.is_some_and(|row| row.standing == Standing::Trial) => known?.good,
+        Standing::Trial => {
+            let revision = trial.map_or(subject.values.revision, |trial| trial.good);
+            Some(Good { value: subject.in_force(parameter, after), revision })
+        }
+        Standing::Proposed => known?.in_force().map(|value| Good { value, revision: subject.values.revision }),
+        _ => None,
+    }
+}
+
+/// Of moves that would be in force, those of one family: the one that is on trial, else the one that moved longest ago.
+/// An effect then has one cause.
+pub(crate) fn one_family(
+    subject: &Subject<'_>,
+    trial: Option<&Trial<'_>>,
+    effects: &Effects,
+    mut moves: Vec<ParameterChange>,
+) -> Vec<ParameterChange> {
+    let in_force = |change: &ParameterChange| change.new.standing == Standing::Trial;
+    let may_move = |change: &ParameterChange| {
+        let moving = family(&change.new.key.name);
+        !is_frozen(subject, moving) && trial.is_none_or(|trial| trial.admits(moving, effects, subject.now))
+    };
+    moves.retain(|change| !in_force(change) || may_move(change));
+    let moved = |change: &&ParameterChange| {
+        let moving = family(&change.new.key.name);
+        subject.learned.iter().filter(|row| family(&row.key.name) == moving).map(|row| row.changed).max()
+    };
+    let next = moves.iter().filter(|change| in_force(change)).min_by_key(moved);
+    if let Some(next) = next.map(|change| family(&change.new.key.name).to_owned()) {
+        moves.retain(|change| !in_force(change) || family(&change.new.key.name) == next);
+    }
+    moves
 }
 
 #[cfg(test)]
@@ -138,7 +203,7 @@ mod tests {
     }
 
     fn admitted(proposal: Proposal) -> Option<ParameterChange> {
-        World::default().with_subject(|subject| admit(subject, proposal))
+        World::default().with_subject(|subject| admit(subject, None, proposal))
     }
 
     #[test]
@@ -146,7 +211,8 @@ mod tests {
         let change = admitted(proposal(10.0, 5.0)).unwrap();
         assert_eq!((change.old, change.new.value), (Some(10.0), 5.0));
         assert_eq!((change.new.sample, change.new.confidence), (100, 0.99));
-        assert!(change.new.applied);
+        assert_eq!(change.new.standing, Standing::Trial);
+        assert_eq!(change.new.good, Some(Good { value: 10.0, revision: 0 }));
         assert_eq!(change.new.reason, "it answers sooner");
         assert_eq!(change.new.evidence, r#"{"answered":100}"#);
     }
@@ -173,7 +239,7 @@ mod tests {
     fn a_pinned_value_does_not_move() {
         let mut world = World::default();
         world.pins.push("timeout.attempt");
-        assert_eq!(world.with_subject(|subject| admit(subject, proposal(10.0, 5.0))), None);
+        assert_eq!(world.with_subject(|subject| admit(subject, None, proposal(10.0, 5.0))), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod batch;
 mod draws;
+mod effect;
 mod guard;
 pub(crate) mod posterior;
 mod regime;
@@ -13,6 +14,7 @@ mod retries;
 #[cfg(test)]
 pub(crate) mod tests;
 mod timeout;
+mod trial;
 mod ttl;
 
 use crate::clock::Wall;
@@ -21,8 +23,10 @@ use crate::outcome::FailureKind;
 use crate::parameter::{ATTEMPT_TIMEOUT, BATCH_WINDOW, CACHE_TTL, MAX_RETRIES, Parameter, Values};
 use crate::profile::Profile;
 use crate::site::Learning;
-use crate::store::{ParameterChange, ParameterRow, TargetKey};
+use crate::store::{ParameterChange, ParameterRow, Settlement, Standing, TargetKey};
+use effect::Effects;
 use guard::Proposal;
+use trial::Trial;
 
 /// What is learned about, and everything that is known about it.
 pub(crate) struct Subject<'a> {
@@ -48,25 +52,37 @@ pub(crate) struct Subject<'a> {
 
 impl Subject<'_> {
     pub(crate) fn is_pinned(&self, parameter: &Parameter, after: Option<FailureKind>) -> bool {
+        let by_hand = |row: &ParameterRow| row.standing == Standing::Pinned;
         (self.pinned)(parameter.name, after)
+            || self.row(parameter, after).is_some_and(by_hand)
             || (parameter.name == ATTEMPT_TIMEOUT.name && self.values.attempt_timeout_pinned)
     }
 
-    /// The value a move starts from: the one in force or, in shadow, the one that would be.
+    /// What was learned about a parameter, in force or not.
+    pub(crate) fn row(&self, parameter: &Parameter, after: Option<FailureKind>) -> Option<&ParameterRow> {
+        self.learned.iter().find(|row| row.key.name == parameter.name && row.key.after == after)
+    }
+
+    /// The value that calls are made with.
+    pub(crate) fn in_force(&self, parameter: &Parameter, after: Option<FailureKind>) -> f64 {
+        self.values.get(parameter.name, after).unwrap_or((parameter.default)(self.profile))
+    }
+
+    /// The value a move starts from: the one in force or, where nothing is put in force, the one that would be.
     pub(crate) fn before(&self, parameter: &Parameter, after: Option<FailureKind>) -> f64 {
-        let in_force = || self.values.get(parameter.name, after).unwrap_or((parameter.default)(self.profile));
-        match self.learning {
-            Learning::Shadow => self
-                .learned
-                .iter()
-                .find(|row| row.key.name == parameter.name && row.key.after == after)
-                .map_or_else(in_force, |row| row.value),
-            _ => in_force(),
-        }
+        let only_known = |row: &&ParameterRow| match row.standing {
+            Standing::Shadow => self.learning == Learning::Shadow,
+            Standing::Proposed => self.learning == Learning::Review,
+            Standing::Found => true,
+            // What was in force before learning was put in shadow is where shadow goes on from.
+            _ => self.learning == Learning::Shadow && row.in_force().is_some(),
+        };
+        let known = self.row(parameter, after).filter(only_known);
+        known.map_or_else(|| self.in_force(parameter, after), |row| row.value)
     }
 }
 
-type Estimator = fn(&Subject<'_>) -> Vec<Proposal>;
+pub(crate) type Estimator = fn(&Subject<'_>) -> Vec<Proposal>;
 
 /// What is learned, and how: the parameter, or the first of those that are learned together. Adding one is a file and a
 /// line here.
@@ -77,16 +93,34 @@ static ESTIMATORS: &[(&Parameter, Estimator)] = &[
     (&BATCH_WINDOW, batch::propose),
 ];
 
-/// The moves that the evidence supports, each one step; none where it supports none.
-///
-/// Publish each with the revision of the row it replaces, so that of two processes that learned at once one wins.
-pub(crate) fn learn(subject: &Subject<'_>) -> Vec<ParameterChange> {
+/// What follows from the evidence about a target.
+#[derive(Debug, Default)]
+pub(crate) struct Lesson {
+    /// The moves it supports, each one step; none where it supports none. Publish each with the revision of the row it
+    /// replaces, so that of two processes that learned at once one wins.
+    pub(crate) moves: Vec<ParameterChange>,
+    /// The trials that have ended.
+    pub(crate) settled: Vec<Settlement>,
+}
+
+/// Learns from the evidence about a target.
+pub(crate) fn learn(subject: &Subject<'_>) -> Lesson {
+    learn_with(subject, ESTIMATORS)
+}
+
+pub(crate) fn learn_with(subject: &Subject<'_>, estimators: &[(&Parameter, Estimator)]) -> Lesson {
+    let mut lesson = Lesson::default();
     if subject.learning == Learning::Off || subject.history.is_empty() {
-        return Vec::new();
+        return lesson;
     }
-    ESTIMATORS
-        .iter()
-        .flat_map(|(_, propose)| propose(subject))
-        .filter_map(|proposal| guard::admit(subject, proposal))
-        .collect()
+    let effects = Effects::read(subject.history);
+    if subject.learning.applies() && trial::follow_up(subject, &effects, &mut lesson) {
+        return lesson;
+    }
+    let ended = !lesson.settled.is_empty();
+    let on_trial = Trial::of(subject).filter(|_| !ended);
+    let proposals = estimators.iter().flat_map(|(_, propose)| propose(subject));
+    let moves: Vec<_> = proposals.filter_map(|proposal| guard::admit(subject, on_trial.as_ref(), proposal)).collect();
+    lesson.moves = guard::one_family(subject, on_trial.as_ref(), &effects, moves);
+    lesson
 }

@@ -81,7 +81,7 @@ impl Gatherers {
 /// How calls of `single` are gathered. What is learned is learned about them; a person may have pinned it for `bulk`
 /// instead.
 pub(crate) fn rules(single: &Target, bulk: &Target, learning: Learning) -> Rules {
-    let of = |target: &Target| if learning == Learning::On { target.values() } else { target.unlearned.clone() };
+    let of = |target: &Target| if learning.applies() { target.values() } else { target.unlearned.clone() };
     let (own, bulks) = (of(single), of(bulk));
     let is_pinned = |target: &Target, parameter: &Parameter| target.is_pinned(parameter.name, None);
     let from = |parameter| if is_pinned(bulk, parameter) && !is_pinned(single, parameter) { &bulks } else { &own };

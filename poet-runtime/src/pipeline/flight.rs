@@ -27,6 +27,7 @@ pub(super) struct Flight<'a> {
     bounded: bool,
     execution: u64,
     revision: u64,
+    arm: Arm,
     /// Why no further attempt was made, where one was due.
     withheld: Option<Withheld>,
     /// The attempt that ended last and is not recorded yet.
@@ -51,8 +52,8 @@ impl<'a> Flight<'a> {
         written: Written,
         bounded: bool,
     ) -> Self {
-        let perceived = perceive(runtime, target, written, bounded);
         let execution = runtime.next_execution();
+        let perceived = perceive(runtime, target, written, execution, bounded);
         let mut policy = CallPolicy::new(perceived.limits);
         policy.limits.seed ^= execution;
         Self {
@@ -63,6 +64,7 @@ impl<'a> Flight<'a> {
             bounded,
             execution,
             revision: perceived.revision,
+            arm: perceived.arm,
             withheld: None,
             ended: None,
             under_way: false,
@@ -162,7 +164,7 @@ impl<'a> Flight<'a> {
         if let Some(class) = ended {
             self.note(class);
         }
-        let view = View { target: self.target, bounded: self.bounded };
+        let view = View { target: self.target, arm: self.arm, bounded: self.bounded };
         let before = self.policy.retries();
         if ended.is_some_and(Class::is_retryable) {
             let left = self.retries_left();
@@ -238,7 +240,7 @@ impl<'a> Flight<'a> {
         self.finished = true;
         if self.under_way {
             self.ended = Some(self.attempt(Class::Cancelled));
-            self.policy.abandon(&View { target: self.target, bounded: self.bounded }, self.now);
+            self.policy.abandon(&View { target: self.target, arm: self.arm, bounded: self.bounded }, self.now);
         }
         let limits = &self.policy.limits;
         let call = Finished {
@@ -250,7 +252,7 @@ impl<'a> Flight<'a> {
             revision: self.revision,
             withheld: self.withheld,
             shown: self.shown,
-            arm: Arm::InForce,
+            arm: self.arm,
         };
         let attempt = self.ended.take();
         self.record(attempt, Some(call));
@@ -282,6 +284,7 @@ impl Drop for Flight<'_> {
 /// The shared state of a target as a call sees it: one that is only watched is never refused and tells nothing.
 struct View<'a> {
     target: &'a Target,
+    arm: Arm,
     bounded: bool,
 }
 
@@ -297,7 +300,7 @@ impl Shared for View<'_> {
     }
 
     fn delays(&self) -> (Duration, Duration) {
-        self.target.delays()
+        self.target.delays_of(self.arm)
     }
 
     fn held_until(&self, now: Instant) -> Option<Instant> {

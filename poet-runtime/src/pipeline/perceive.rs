@@ -2,12 +2,17 @@
 
 use crate::clock;
 use crate::context::{self, Context};
+use crate::outcome::Arm;
 use crate::policy::Limits;
+use crate::policy::jitter;
 use crate::policy::timeout::{self, Choice};
 use crate::runtime::Inner;
 use crate::site::{Learning, Priority};
 use crate::target::Target;
 use std::time::{Duration, Instant};
+
+/// The draw that decides the arm of a call; those of its delays are counted from 1.
+const ARM: u64 = 1 << 32;
 
 /// What the author of one call wrote, in the attribute or on the call. A number written is a pin.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +38,8 @@ pub(super) struct Perceived {
     pub(super) now: Instant,
     /// The revision of the learned values in force; 0 where none is.
     pub(super) revision: u64,
+    /// Which values it is made with.
+    pub(super) arm: Arm,
     pub(super) priority: Priority,
     pub(super) learning: Learning,
     deferrable: bool,
@@ -57,7 +64,7 @@ impl Perceived {
 }
 
 #[inline]
-pub(super) fn perceive(runtime: &Inner, target: &Target, written: Written, bounded: bool) -> Perceived {
+pub(super) fn perceive(runtime: &Inner, target: &Target, written: Written, execution: u64, bounded: bool) -> Perceived {
     let now = runtime.clock.now();
     let began = written.began.unwrap_or(now);
     let (outer_deadline, priority, outer_learning, deferrable, retries_left) =
@@ -66,8 +73,13 @@ pub(super) fn perceive(runtime: &Inner, target: &Target, written: Written, bound
             None => (None, Priority::Normal, Learning::On, false, u8::MAX),
         });
     let learning = stricter(outer_learning, target.learning);
-    let values = if learning == Learning::On { target.values() } else { target.unlearned.clone() };
-
+    let priority = written.priority.unwrap_or(priority);
+    let (values, arm) = match learning {
+        // What matters is not made as a trial, nor what a person decides about.
+        Learning::On if priority < Priority::High => target.draw(|| jitter::fraction(runtime.seed ^ execution, ARM)),
+        Learning::On | Learning::Review => (target.values(), Arm::InForce),
+        Learning::Shadow | Learning::Off => (target.unlearned.clone(), Arm::InForce),
+    };
     let pinned = written.timeout.or(values.attempt_timeout_pinned.then_some(values.attempt_timeout));
     let attempt = timeout::limit(Choice {
         value: values.attempt_timeout,
@@ -105,7 +117,8 @@ pub(super) fn perceive(runtime: &Inner, target: &Target, written: Written, bound
         limits,
         now,
         revision: values.revision,
-        priority: written.priority.unwrap_or(priority),
+        arm,
+        priority,
         learning,
         deferrable: deferrable || written.deferrable,
         inside,
@@ -123,6 +136,7 @@ fn stricter(a: Learning, b: Learning) -> Learning {
     match (a, b) {
         (Learning::Off, _) | (_, Learning::Off) => Learning::Off,
         (Learning::Shadow, _) | (_, Learning::Shadow) => Learning::Shadow,
+        (Learning::Review, _) | (_, Learning::Review) => Learning::Review,
         _ => Learning::On,
     }
 }

@@ -31,11 +31,7 @@ use tokio::sync::watch;
 #[inline]
 pub(super) fn fresh_for(target: &Target) -> (Duration, u64) {
     let outer = context::surrounding(|outer| outer.map_or(Learning::On, |outer| outer.learning));
-    if outer == Learning::On && target.learning == Learning::On {
-        target.cache_ttl()
-    } else {
-        (target.unlearned.cache_ttl, 0)
-    }
+    if outer.applies() && target.learning.applies() { target.cache_ttl() } else { (target.unlearned.cache_ttl, 0) }
 }
 
 /// Writes down a call that the cache answered.

@@ -7,8 +7,8 @@ use super::tests::call;
 use super::*;
 use crate::evidence::Key;
 use crate::outcome::Ending;
+use crate::store::SqliteStore;
 use crate::store::conformance::{change, target};
-use crate::store::{ParameterChange, SqliteStore};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -28,9 +28,14 @@ impl Directory for Loud {
         Some(target("crm"))
     }
 
-    fn learn(&self, id: TargetId, histories: Histories<'_>, _: Wall) -> Vec<ParameterChange> {
+    fn learn(&self, id: TargetId, histories: Histories<'_>, _: Wall) -> Lesson {
         let attempts = histories(id).map_or(0, History::attempts);
-        vec![change("crm", "timeout.attempt", None, attempts as f64)]
+        let moves = vec![change("crm", "timeout.attempt", None, attempts as f64)];
+        Lesson { moves, ..Lesson::default() }
+    }
+
+    fn utility(&self, _: TargetId) -> Option<Utility> {
+        None
     }
 
     fn tell(&self, _: TargetId, _: Vitals) {}

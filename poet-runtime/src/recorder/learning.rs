@@ -9,6 +9,7 @@ use super::writer::Writer;
 use crate::clock::Wall;
 use crate::evidence::{History, Key, Vitals};
 use crate::outcome::{Ending, TargetId};
+use crate::profile::Utility;
 use crate::store::{ParameterChange, ParameterRow, Published, StoreError, TargetKey};
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,6 +22,8 @@ pub(super) struct Target {
     history: History,
     /// Those of them that the store has not taken yet.
     pub(super) unsent: History,
+    /// What its calls are worth and cost; `None` where nothing is learned about it.
+    pub(super) utility: Option<Utility>,
     /// Whether `history` holds what the store had before.
     is_loaded: bool,
     /// New attempts, and calls made as part of another one, since it was last learned from.
@@ -63,16 +66,22 @@ impl Writer {
         let targets = &self.targets;
         let histories = |id: TargetId| targets.get(&id).map(|target| &target.history);
         let learned = catch_unwind(AssertUnwindSafe(|| directory.learn(id, &histories, wall)));
-        let Ok(moves) = learned else {
+        let Ok(lesson) = learned else {
             tracing::error!(service = target.key.service, operation = target.key.operation, "learning panicked");
             let mut health = lock(&self.shared.health);
             health.failed += 1;
             health.error = Some(format!("learning about {} panicked", target.key.service));
             return;
         };
-        for change in moves {
-            // A move that is not on disk is not in force; the next evidence proposes it again.
+        // What is not on disk is not in force; the next evidence says it again.
+        for change in lesson.moves {
             let _ = self.publish(&change);
+        }
+        for settlement in lesson.settled {
+            let settled = block_on(self.store.settle(settlement));
+            if let Ok(Some(row)) = self.noted(settled) {
+                self.apply(&row);
+            }
         }
     }
 
@@ -99,7 +108,7 @@ impl Writer {
     }
 
     fn publish(&mut self, change: &ParameterChange) -> Result<(), StoreError> {
-        let expected = self.applied.get(&change.new.key).copied();
+        let expected = self.applied.get(&change.new.key).map(|(revision, _)| *revision);
         let published = block_on(self.store.publish(change, expected));
         let (Published::Moved(row) | Published::Superseded(row)) = self.noted(published)?;
         self.apply(&row);
@@ -107,7 +116,7 @@ impl Writer {
     }
 
     fn apply(&mut self, row: &ParameterRow) {
-        self.applied.insert(row.key.clone(), row.revision);
+        self.applied.insert(row.key.clone(), (row.revision, row.standing));
         let directory = &self.directory;
         if catch_unwind(AssertUnwindSafe(|| directory.apply(row))).is_err() {
             tracing::error!(parameter = row.key.name, "applying a learned value panicked");
@@ -147,7 +156,7 @@ impl Writer {
     pub(super) fn read_parameters(&mut self) -> Result<(), StoreError> {
         let rows = block_on(self.store.parameters());
         for row in self.noted(rows)? {
-            if self.applied.get(&row.key) != Some(&row.revision) {
+            if self.applied.get(&row.key) != Some(&(row.revision, row.standing)) {
                 self.apply(&row);
             }
         }
@@ -180,9 +189,10 @@ impl Writer {
 }
 
 impl Target {
-    pub(super) fn new(key: TargetKey, now: Instant) -> Self {
+    pub(super) fn new(key: TargetKey, utility: Option<Utility>, now: Instant) -> Self {
         Self {
             key,
+            utility,
             history: History::default(),
             unsent: History::default(),
             is_loaded: false,

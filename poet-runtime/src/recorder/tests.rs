@@ -2,7 +2,7 @@ use super::*;
 use crate::evidence::Key;
 use crate::outcome::{Arm, Attempt, Class, Ending, FailureKind, Finished, Hedge};
 use crate::store::conformance::{change, target};
-use crate::store::{Batch, BoxFuture, MemoryStore, OutcomeRow, ParameterKey, Published};
+use crate::store::{Batch, BoxFuture, MemoryStore, OutcomeRow, ParameterChange, ParameterKey, Published, Settlement};
 use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
@@ -39,10 +39,14 @@ impl Directory for Book {
         (id == TargetId(0)).then(|| target("crm"))
     }
 
-    fn learn(&self, id: TargetId, histories: Histories<'_>, now: Wall) -> Vec<ParameterChange> {
+    fn learn(&self, id: TargetId, histories: Histories<'_>, now: Wall) -> Lesson {
         let history = histories(id).expect("learned from because something was seen");
         lock(&self.learned).push(history.attempts());
-        (self.propose)(history, now)
+        Lesson { moves: (self.propose)(history, now), ..Lesson::default() }
+    }
+
+    fn utility(&self, _: TargetId) -> Option<Utility> {
+        None
     }
 
     fn tell(&self, _: TargetId, vitals: Vitals) {
@@ -105,6 +109,10 @@ impl Store for Moody {
         expected: Option<u64>,
     ) -> BoxFuture<'a, Result<Published, StoreError>> {
         self.inner.publish(change, expected)
+    }
+
+    fn settle(&mut self, settlement: Settlement) -> BoxFuture<'_, Result<Option<ParameterRow>, StoreError>> {
+        self.inner.settle(settlement)
     }
 
     fn changes<'a>(

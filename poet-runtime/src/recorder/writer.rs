@@ -8,7 +8,7 @@ use super::learning::Target;
 use super::{Answer, Directory, RecorderSettings, Shared, lock};
 use crate::clock::{self, Wall};
 use crate::outcome::{Class, Record, TargetId};
-use crate::store::{Batch, MemoryStore, OutcomeRow, ParameterKey, Store, StoreError};
+use crate::store::{Batch, MemoryStore, OutcomeRow, ParameterKey, Standing, Store, StoreError};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem;
@@ -52,8 +52,8 @@ pub(super) struct Writer {
     under_way: HashMap<(TargetId, u64), Class>,
     unsent: VecDeque<OutcomeRow>,
     unsent_folded: u64,
-    /// The revision of every value in force.
-    pub(super) applied: HashMap<ParameterKey, u64>,
+    /// The revision of every learned value, and what it is.
+    pub(super) applied: HashMap<ParameterKey, (u64, Standing)>,
     failures: u32,
     retry_at: Instant,
     pub(super) next_refresh: Instant,
@@ -214,7 +214,12 @@ impl Writer {
             let Some(record) = self.shared.ring.pop() else { break };
             let record = record.unpack(self.shared.epoch);
             let ended = anchor.wall(record.ended);
-            seen.counts.entry(record.target).or_default().observe(ended.hour(), &record);
+            let utility = self.target(record.target).and_then(|target| target.utility);
+            let counts = seen.counts.entry(record.target).or_default();
+            counts.observe(ended.hour(), &record);
+            if let Some(utility) = &utility {
+                counts.observe_effect(ended.hour(), &record, utility);
+            }
             self.absorb(&record, ended);
         }
         for (id, counts) in seen.counts {
@@ -276,7 +281,10 @@ impl Writer {
     fn target(&mut self, id: TargetId) -> Option<&mut Target> {
         match self.targets.entry(id) {
             Entry::Occupied(known) => Some(known.into_mut()),
-            Entry::Vacant(new) => Some(new.insert(Target::new(self.directory.target(id)?, self.shared.clock.now()))),
+            Entry::Vacant(new) => {
+                let (key, utility) = (self.directory.target(id)?, self.directory.utility(id));
+                Some(new.insert(Target::new(key, utility, self.shared.clock.now())))
+            }
         }
     }
 

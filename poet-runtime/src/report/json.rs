@@ -100,7 +100,10 @@ fn in_force(known: &InForce) -> Value {
 fn learned(row: &ParameterRow) -> Value {
     json!({
         "value": row.value,
-        "applied": row.applied,
+        "applied": row.is_applied(),
+        "standing": row.standing.as_str(),
+        "good": row.good.map(|good| good.value),
+        "predicted": row.predicted,
         "sample": row.sample,
         "interval": [row.interval.0, row.interval.1],
         "confidence": row.confidence,
@@ -117,6 +120,12 @@ fn change(change: &ParameterChange) -> Value {
     body["name"] = json!(change.new.key.name);
     body["after"] = json!(change.new.key.after.map(FailureKind::as_str));
     body["old"] = json!(change.old);
+    body["realised"] = json!(change.realised.map(|realised| json!({
+        "gain": realised.gain,
+        "interval": [realised.interval.0, realised.interval.1],
+        "calls": realised.calls,
+        "compared": realised.compared,
+    })));
     body
 }
 

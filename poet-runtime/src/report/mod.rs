@@ -16,7 +16,7 @@ use crate::health::Condition;
 use crate::outcome::{Ending, FailureKind};
 use crate::parameter::{self, ATTEMPT_TIMEOUT, MAX_RETRIES, Parameter};
 use crate::profile::Profile;
-use crate::store::{OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Store, StoreError, TargetKey};
+use crate::store::{OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Standing, Store, StoreError, TargetKey};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -127,17 +127,36 @@ pub enum Origin {
     Learned,
     /// It was learned, but learning is in shadow: the value before it is in force.
     Shadow,
+    /// It was learned and waits for approval: the value before it is in force.
+    Proposed,
+    /// It was learned, but it is not worth acting on: the default is in force.
+    Found,
+    /// A person decided it after it was learned.
+    Person,
     /// Nothing was learned: a person or the profile decided.
     Configured,
 }
 
 impl Origin {
+    fn of(standing: Standing) -> Self {
+        match standing {
+            Standing::Trial | Standing::Confirmed | Standing::RolledBack => Self::Learned,
+            Standing::Shadow => Self::Shadow,
+            Standing::Proposed => Self::Proposed,
+            Standing::Found => Self::Found,
+            Standing::Reset | Standing::Pinned => Self::Person,
+        }
+    }
+
     /// The name used in reports.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Learned => "learned",
             Self::Shadow => "shadow",
+            Self::Proposed => "proposed",
+            Self::Found => "found",
+            Self::Person => "person",
             Self::Configured => "configured",
         }
     }
@@ -306,7 +325,9 @@ impl Execution {
         let mut decided_by: BTreeMap<&ParameterKey, &ParameterRow> = BTreeMap::new();
         // A revision names the newest learned value that was in force; the others are the newest before it.
         for change in changes.iter().filter(|change| {
-            change.new.applied && change.new.key.target == outcome.target && change.new.revision <= outcome.revision
+            change.new.is_applied()
+                && change.new.key.target == outcome.target
+                && change.new.revision <= outcome.revision
         }) {
             let newest = decided_by.entry(&change.new.key).or_insert(&change.new);
             if change.new.revision > newest.revision {
@@ -338,9 +359,9 @@ fn in_force(
         list.push(InForce {
             parameter,
             after: row.key.after,
-            value: if row.applied { row.value } else { default },
+            value: row.in_force().unwrap_or(default),
             default,
-            origin: if row.applied { Origin::Learned } else { Origin::Shadow },
+            origin: Origin::of(row.standing),
             learned: Some(row.clone()),
         });
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::store::{Batch, MemoryStore};
+use crate::store::{Batch, MemoryStore, Standing};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use text::Style;
@@ -55,7 +55,9 @@ fn change(
         new: ParameterRow {
             key: ParameterKey { target: target.clone(), name: name.to_owned(), after },
             value: new,
-            applied: true,
+            standing: Standing::Confirmed,
+            good: None,
+            predicted: None,
             sample: 100,
             interval: (0.91, 0.98),
             confidence: 0.97,
@@ -66,6 +68,7 @@ fn change(
             changed: at(second),
             revision: 0,
         },
+        realised: None,
     }
 }
 
@@ -164,7 +167,7 @@ fn what_was_not_learned_shows_the_values_of_the_newest_call_that_was_made() {
 fn in_shadow_the_value_before_is_in_force() {
     let mut store = MemoryStore::new();
     let mut shadow = change(&crm(), "timeout.attempt", None, 10.0, 5.0, 1);
-    shadow.new.applied = false;
+    shadow.new.standing = Standing::Shadow;
     ready(store.publish(&shadow, None)).unwrap();
     let report = ready(Report::gather(&mut store, at(2))).unwrap();
     let known = &report.targets[0].parameters[0];

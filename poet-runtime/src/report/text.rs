@@ -2,12 +2,12 @@
 //!
 //! Percent and units stand here only; a machine reads [`json`](super::json).
 
-use super::{Execution, InForce, Origin, Report, Target, Times};
+use super::{Execution, InForce, Report, Target, Times};
 use crate::clock::Wall;
 use crate::evidence::Tried;
 use crate::outcome::{FailureKind, Withheld};
 use crate::parameter::{self, Parameter, Unit};
-use crate::store::{ParameterChange, ParameterRow, TargetKey};
+use crate::store::{ParameterChange, ParameterRow, Realised, Standing, TargetKey};
 
 /// The widest line that is written, as far as names allow.
 pub const WIDTH: usize = 100;
@@ -205,8 +205,19 @@ fn decisions(out: &mut Lines, target: &Target) {
 
 fn decider(known: &InForce) -> String {
     match (known.origin, &known.learned) {
-        (Origin::Learned, Some(row)) => format!("learned, revision {}", row.revision),
-        (Origin::Shadow, Some(row)) => format!("shadow says {}", known.parameter.unit.show(row.value)),
+        (_, Some(row)) => {
+            let value = known.parameter.unit.show(row.value);
+            match row.standing {
+                Standing::Trial => format!("learned, on trial, revision {}", row.revision),
+                Standing::Confirmed => format!("learned, revision {}", row.revision),
+                Standing::Shadow => format!("shadow says {value}"),
+                Standing::Proposed => format!("proposed is {value}"),
+                Standing::Found => format!("found is {value}"),
+                Standing::RolledBack => format!("rolled back, revision {}", row.revision),
+                Standing::Reset => "a person reset it".to_owned(),
+                Standing::Pinned => "a person pinned it".to_owned(),
+            }
+        }
         _ => "default or configured".to_owned(),
     }
 }
@@ -268,12 +279,21 @@ fn changes(out: &mut Lines, changes: &[&ParameterChange]) {
     for change in changes {
         let row = &change.new;
         let old = change.old.map_or("default".to_owned(), |old| shown(&row.key.name, old));
-        let applied = if row.applied { "" } else { " (shadow: not applied)" };
+        let standing = match row.standing {
+            Standing::Confirmed => "",
+            Standing::Trial => " (on trial)",
+            Standing::Shadow => " (shadow: not applied)",
+            Standing::Proposed => " (waits for approval: not applied)",
+            Standing::Found => " (reported: not applied)",
+            Standing::RolledBack => " (rolled back)",
+            Standing::Reset => " (reset by a person)",
+            Standing::Pinned => " (pinned by a person)",
+        };
         out.line(&format!("  {}  revision {}  {}", second(row.changed), row.revision, name(&row.key.target)));
         out.wrapped(
             6,
             &format!(
-                "{}: {old} -> {}{applied}, confidence {} on {} observations",
+                "{}: {old} -> {}{standing}, confidence {} on {} observations",
                 titled(&row.key.name, row.key.after),
                 shown(&row.key.name, row.value),
                 sure(row.confidence),
@@ -281,7 +301,21 @@ fn changes(out: &mut Lines, changes: &[&ParameterChange]) {
             ),
         );
         out.wrapped(6, &row.reason);
+        if let Some(effect) = effect(change) {
+            out.wrapped(6, &effect);
+        }
     }
+}
+
+/// What a move was expected to bring, and what it turned out to.
+fn effect(change: &ParameterChange) -> Option<String> {
+    let predicted = change.new.predicted.map(|gain| format!("expected to bring {gain:+.4} a call"));
+    let realised = change.realised.map(|realised| {
+        let Realised { gain, interval: (low, high), calls, compared } = realised;
+        format!("brought {gain:+.4} a call ({low:+.4} to {high:+.4}), {calls} calls against {compared}")
+    });
+    let parts: Vec<String> = [predicted, realised].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// What may be pinned. What may be learned depends on the profile, which a store does not know.

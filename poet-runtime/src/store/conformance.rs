@@ -3,7 +3,8 @@
 //! Each claim panics, with what it found, if the store breaks it. A store across the network passes the same list.
 
 use super::{
-    Batch, BoxFuture, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Store, TargetKey, Trouble,
+    Batch, BoxFuture, Good, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Realised, Settlement,
+    Standing, Store, TargetKey, Trouble,
 };
 use crate::clock::Wall;
 use crate::evidence::{AttemptClass, History, Key};
@@ -41,6 +42,8 @@ claims![
     revisions_rise_over_all_parameters,
     a_parameter_is_kept_apart_by_kind_of_failure,
     changes_come_oldest_first_and_by_parameter,
+    a_trial_that_ends_is_noted_at_its_move_and_at_the_value,
+    the_end_of_a_trial_does_not_touch_a_value_that_moved_on,
     a_value_that_is_no_number_is_refused,
     pruning_takes_the_old_and_leaves_the_parameters,
 ];
@@ -80,7 +83,9 @@ pub fn change(service: &str, name: &str, after: Option<FailureKind>, value: f64)
         new: ParameterRow {
             key,
             value,
-            applied: true,
+            standing: Standing::Confirmed,
+            good: None,
+            predicted: None,
             sample: 400,
             interval: (value * 0.5, value * 2.0),
             confidence: 0.97,
@@ -89,6 +94,7 @@ pub fn change(service: &str, name: &str, after: Option<FailureKind>, value: f64)
             changed: Wall::from_millis(1_800_000_000_123),
             revision: 0,
         },
+        realised: None,
     }
 }
 
@@ -267,6 +273,41 @@ async fn changes_come_oldest_first_and_by_parameter(store: &mut dyn Store) {
     assert_eq!(all.iter().map(|c| &c.new).collect::<Vec<_>>(), [&first, &other, &second]);
     let one = store.changes(Some(&first.key)).await.expect("changes");
     assert_eq!(one.iter().map(|c| (c.old, &c.new)).collect::<Vec<_>>(), [(None, &first), (Some(2.5), &second)]);
+}
+
+const REALISED: Realised = Realised { gain: 0.02, interval: (0.01, 0.03), calls: 200, compared: 25 };
+
+/// A move on trial, with everything that is stored of it.
+fn trial(value: f64) -> ParameterChange {
+    let mut change = change("crm", "timeout.attempt", None, value);
+    change.new.standing = Standing::Trial;
+    change.new.good = Some(Good { value: 10.0, revision: 7 });
+    change.new.predicted = Some(0.015);
+    change
+}
+
+async fn a_trial_that_ends_is_noted_at_its_move_and_at_the_value(store: &mut dyn Store) {
+    let row = moved(store, &trial(2.5), None).await;
+    assert_eq!(row, ParameterRow { revision: row.revision, ..trial(2.5).new });
+    let end = Settlement { revision: row.revision, standing: Standing::Confirmed, realised: Some(REALISED) };
+    let settled = ParameterRow { standing: Standing::Confirmed, ..row };
+    assert_eq!(store.settle(end).await.expect("settling"), Some(settled.clone()));
+    assert_eq!(store.parameters().await.expect("parameters"), std::slice::from_ref(&settled));
+    let change = ParameterChange { old: None, new: settled, realised: Some(REALISED) };
+    assert_eq!(store.changes(None).await.expect("changes"), [change]);
+}
+
+async fn the_end_of_a_trial_does_not_touch_a_value_that_moved_on(store: &mut dyn Store) {
+    let first = moved(store, &trial(2.5), None).await;
+    let second = moved(store, &trial(1.5), Some(first.revision)).await;
+    let end = Settlement { revision: first.revision, standing: Standing::RolledBack, realised: None };
+    assert_eq!(store.settle(end).await.expect("settling"), None);
+    assert_eq!(store.parameters().await.expect("parameters"), [second]);
+    let standings: Vec<_> =
+        store.changes(None).await.expect("changes").iter().map(|change| change.new.standing).collect();
+    assert_eq!(standings, [Standing::RolledBack, Standing::Trial]);
+    let unknown = Settlement { revision: 999, standing: Standing::Confirmed, realised: None };
+    assert_eq!(store.settle(unknown).await.expect("settling"), None);
 }
 
 async fn a_value_that_is_no_number_is_refused(store: &mut dyn Store) {

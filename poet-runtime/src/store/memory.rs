@@ -1,8 +1,8 @@
 //! A store that forgets everything with the process: for tests, simulations, and where no file can be written.
 
 use super::{
-    Batch, BoxFuture, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Store, StoreError, TargetKey,
-    Trouble,
+    Batch, BoxFuture, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Settlement, Store,
+    StoreError, TargetKey, Trouble,
 };
 use crate::clock::Wall;
 use crate::evidence::History;
@@ -72,9 +72,18 @@ impl Tables {
         }
         let newest = self.changes.last().map_or(0, |change| change.new.revision);
         let row = ParameterRow { revision: newest.max(expected.unwrap_or(0)) + 1, ..change.new.clone() };
-        self.changes.push(ParameterChange { old: change.old, new: row.clone() });
+        self.changes.push(ParameterChange { old: change.old, new: row.clone(), realised: change.realised });
         self.parameters.insert(row.key.clone(), row.clone());
         Published::Moved(row)
+    }
+
+    fn settle(&mut self, settlement: Settlement) -> Option<ParameterRow> {
+        let change = self.changes.iter_mut().rev().find(|change| change.new.revision == settlement.revision)?;
+        change.new.standing = settlement.standing;
+        change.realised = settlement.realised;
+        let row = self.parameters.get_mut(&change.new.key).filter(|row| row.revision == settlement.revision)?;
+        row.standing = settlement.standing;
+        Some(row.clone())
     }
 
     fn prune(&mut self, outcomes: Wall, evidence_hour: i64) -> u64 {
@@ -90,8 +99,9 @@ impl Tables {
 /// Refuses a value that no arithmetic can use and no database can hold.
 pub(super) fn storable(change: &ParameterChange) -> Result<(), StoreError> {
     let row = &change.new;
-    let numbers = [row.value, row.interval.0, row.interval.1, row.confidence, change.old.unwrap_or(0.0)];
-    if numbers.iter().any(|number| number.is_nan()) {
+    let optional = [change.old, row.predicted, row.good.map(|good| good.value)].map(|number| number.unwrap_or(0.0));
+    let numbers = [row.value, row.interval.0, row.interval.1, row.confidence].into_iter().chain(optional);
+    if numbers.into_iter().any(f64::is_nan) {
         let attempted = format!("publishing {} of {}", row.key.name, row.key.target.service);
         return Err(StoreError::of(Trouble::Refused, attempted, "a value is not a number"));
     }
@@ -137,6 +147,11 @@ impl Store for MemoryStore {
         expected: Option<u64>,
     ) -> BoxFuture<'a, Result<Published, StoreError>> {
         Box::pin(ready(storable(change).map(|()| self.tables().publish(change, expected))))
+    }
+
+    fn settle(&mut self, settlement: Settlement) -> BoxFuture<'_, Result<Option<ParameterRow>, StoreError>> {
+        let settled = self.tables().settle(settlement);
+        answer(settled)
     }
 
     fn changes<'a>(

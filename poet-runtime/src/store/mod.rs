@@ -102,14 +102,18 @@ pub struct ParameterRow {
     pub key: ParameterKey,
     /// The value in the parameter's unit (seconds for durations).
     pub value: f64,
-    /// Whether it is applied to calls; `false` while learning is in shadow.
-    pub applied: bool,
+    /// What it is: on trial, confirmed, only reported, …
+    pub standing: Standing,
+    /// What was in force before the trial it is on, and what a person has not approved yet would replace.
+    pub good: Option<Good>,
     /// The observations it rests on.
     pub sample: u64,
     /// The interval of the estimate.
     pub interval: (f64, f64),
     /// The posterior probability that the value beats the one before it.
     pub confidence: f64,
+    /// What it was expected to bring for each call, in the unit of the profile's utility; `None` where nobody could say.
+    pub predicted: Option<f64>,
     /// In one sentence, for a person.
     pub reason: String,
     /// What the estimate was made from, as a JSON object.
@@ -120,6 +124,104 @@ pub struct ParameterRow {
     pub revision: u64,
 }
 
+impl ParameterRow {
+    /// The value that calls are made with because of this row; `None`: the one of profile and configuration.
+    #[must_use]
+    pub fn in_force(&self) -> Option<f64> {
+        match self.standing {
+            Standing::Trial | Standing::Confirmed | Standing::RolledBack | Standing::Pinned => Some(self.value),
+            Standing::Proposed => self.good.map(|good| good.value),
+            Standing::Shadow | Standing::Found | Standing::Reset => None,
+        }
+    }
+
+    /// Whether its own value is the one in force.
+    #[must_use]
+    pub fn is_applied(&self) -> bool {
+        self.in_force().is_some() && self.standing != Standing::Proposed
+    }
+}
+
+/// What a learned value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Standing {
+    /// In force, and compared with the last good value on the calls that are held out.
+    Trial,
+    /// In force, and no worse than what it replaced.
+    Confirmed,
+    /// Learned in shadow: reported, never in force.
+    Shadow,
+    /// Waits for a person's approval; the value before it is in force.
+    Proposed,
+    /// Worth knowing, and not worth acting on: reported, not in force.
+    Found,
+    /// The last good value, which is in force again because what replaced it did harm, or because a person said so.
+    RolledBack,
+    /// Forgotten because a person said so: the value of profile and configuration is in force.
+    Reset,
+    /// In force, and not moved by learning, because a person said so.
+    Pinned,
+}
+
+impl Standing {
+    /// Every standing.
+    pub const ALL: [Self; 8] = [
+        Self::Trial,
+        Self::Confirmed,
+        Self::Shadow,
+        Self::Proposed,
+        Self::Found,
+        Self::RolledBack,
+        Self::Reset,
+        Self::Pinned,
+    ];
+
+    /// The name under which it is stored and reported.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trial => "trial",
+            Self::Confirmed => "confirmed",
+            Self::Shadow => "shadow",
+            Self::Proposed => "proposed",
+            Self::Found => "found",
+            Self::RolledBack => "rolled_back",
+            Self::Reset => "reset",
+            Self::Pinned => "pinned",
+        }
+    }
+
+    /// The standing of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|standing| standing.as_str() == name)
+    }
+}
+
+/// The last good value of a parameter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Good {
+    /// In the parameter's unit.
+    pub value: f64,
+    /// The highest revision among the values of its target when it was in force.
+    pub revision: u64,
+}
+
+/// What a move turned out to bring.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Realised {
+    /// For each call, in the unit of the profile's utility: that of calls with the value, less that of calls with the
+    /// last good one.
+    pub gain: f64,
+    /// A 95 % confidence sequence of it, which holds at whatever time it is looked at.
+    pub interval: (f64, f64),
+    /// The calls with the value.
+    pub calls: u64,
+    /// The calls it was compared with.
+    pub compared: u64,
+}
+
 /// One move of a parameter: the row it became, and the value it had.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParameterChange {
@@ -127,6 +229,19 @@ pub struct ParameterChange {
     pub old: Option<f64>,
     /// The row it became.
     pub new: ParameterRow,
+    /// What it turned out to bring; `None` until its trial has ended.
+    pub realised: Option<Realised>,
+}
+
+/// How a trial ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settlement {
+    /// The revision of the move that was on trial.
+    pub revision: u64,
+    /// What its value is from here on.
+    pub standing: Standing,
+    /// What it turned out to bring, as far as it is known.
+    pub realised: Option<Realised>,
 }
 
 /// What came of publishing a value.
@@ -237,6 +352,10 @@ pub trait Store: Send + fmt::Debug {
         change: &'a ParameterChange,
         expected: Option<u64>,
     ) -> BoxFuture<'a, Result<Published, StoreError>>;
+
+    /// Ends the trial of a move, durably. Returns the row if its value is still the present one; `None` if it moved on
+    /// meanwhile, and then only the move itself is noted.
+    fn settle(&mut self, settlement: Settlement) -> BoxFuture<'_, Result<Option<ParameterRow>, StoreError>>;
 
     /// Every move of a parameter (or of all), oldest first.
     fn changes<'a>(

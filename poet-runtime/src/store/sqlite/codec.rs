@@ -5,7 +5,7 @@
 
 use crate::clock::Wall;
 use crate::outcome::{Ending, FailureKind, Withheld};
-use crate::store::{OutcomeRow, ParameterKey, ParameterRow, TargetKey, Trouble};
+use crate::store::{Good, OutcomeRow, ParameterKey, ParameterRow, Realised, Standing, TargetKey, Trouble};
 use rusqlite::{ErrorCode, Row};
 use std::time::Duration;
 
@@ -14,8 +14,11 @@ pub(super) const OUTCOME: &str = "t.service, t.operation, f.name, r.run, o.execu
      o.attempts, o.elapsed, o.timeout, o.retries, o.revision, o.withheld";
 
 /// The columns [`parameter`] reads, of `parameters p` or `parameter_changes p` with its target.
-pub(super) const PARAMETER: &str = "t.service, t.operation, p.name, p.after, p.value, p.applied, p.sample, p.low, \
-     p.high, p.confidence, p.reason, p.evidence, p.changed, p.revision";
+pub(super) const PARAMETER: &str = "t.service, t.operation, p.name, p.after, p.value, p.standing, p.sample, p.low, \
+     p.high, p.confidence, p.reason, p.evidence, p.changed, p.revision, p.good, p.good_revision, p.predicted";
+
+/// The columns [`realised`] reads, of `parameter_changes p`, after those of [`PARAMETER`] and the old value.
+pub(super) const REALISED: &str = "p.gain, p.gain_low, p.gain_high, p.calls, p.compared";
 
 /// An outcome from the columns of [`OUTCOME`].
 pub(super) fn outcome(row: &Row<'_>) -> rusqlite::Result<Option<OutcomeRow>> {
@@ -48,18 +51,35 @@ pub(super) fn parameter(row: &Row<'_>) -> rusqlite::Result<Option<ParameterRow>>
             None => return Ok(None),
         },
     };
+    let Some(standing) = Standing::from_name(row.get_ref(5)?.as_str()?) else {
+        return Ok(None);
+    };
+    let good: Option<f64> = row.get(14)?;
     Ok(Some(ParameterRow {
         key: ParameterKey { target: target(row)?, name: row.get(2)?, after },
         value: row.get(4)?,
-        applied: row.get(5)?,
+        standing,
+        good: match good {
+            Some(value) => Some(Good { value, revision: row.get::<_, i64>(15)?.cast_unsigned() }),
+            None => None,
+        },
         sample: row.get::<_, i64>(6)?.cast_unsigned(),
         interval: (row.get(7)?, row.get(8)?),
         confidence: row.get(9)?,
+        predicted: row.get(16)?,
         reason: row.get(10)?,
         evidence: row.get(11)?,
         changed: Wall::from_millis(row.get(12)?),
         revision: row.get::<_, i64>(13)?.cast_unsigned(),
     }))
+}
+
+/// What a move turned out to bring, from the columns of [`REALISED`].
+pub(super) fn realised(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Realised>> {
+    let gain: Option<f64> = row.get(at)?;
+    let Some(gain) = gain else { return Ok(None) };
+    let count = |index: usize| row.get::<_, i64>(at + index).map(i64::cast_unsigned);
+    Ok(Some(Realised { gain, interval: (row.get(at + 1)?, row.get(at + 2)?), calls: count(3)?, compared: count(4)? }))
 }
 
 fn target(row: &Row<'_>) -> rusqlite::Result<TargetKey> {

@@ -7,7 +7,7 @@
 use super::schema;
 use rusqlite::{Connection, TransactionBehavior};
 
-const MIGRATIONS: &[&str] = &[schema::V1, schema::V2, schema::V3];
+const MIGRATIONS: &[&str] = &[schema::V1, schema::V2, schema::V3, schema::V4];
 
 /// "poet" in ASCII, in the header of every database of ours.
 const APPLICATION_ID: i64 = 0x706f_6574;
@@ -97,9 +97,9 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection).unwrap();
         connection.execute("INSERT INTO counters VALUES ('folded', 7)", []).unwrap();
-        apply(&mut connection, &[schema::V1, schema::V2, schema::V3, "ALTER TABLE counters ADD COLUMN unit TEXT"])
-            .unwrap();
-        assert_eq!(version(&connection), 4);
+        let further = ["ALTER TABLE counters ADD COLUMN unit TEXT"];
+        apply(&mut connection, &[MIGRATIONS, &further].concat()).unwrap();
+        assert_eq!(version(&connection), 5);
         let n: i64 = connection.query_row("SELECT n FROM counters WHERE unit IS NULL", [], |row| row.get(0)).unwrap();
         assert_eq!(n, 7);
     }
@@ -114,6 +114,25 @@ mod tests {
         assert_eq!(missing_table(&connection).unwrap(), None);
         let n: i64 = connection.query_row("SELECT n FROM counters", [], |row| row.get(0)).unwrap();
         assert_eq!(n, 7);
+    }
+
+    #[test]
+    fn values_that_were_learned_before_trials_keep_what_they_were() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        apply(&mut connection, &MIGRATIONS[..3]).unwrap();
+        let row = "1, 'timeout.attempt', '', 2.0";
+        let rest = "30, 1.0, 2.0, 0.99, 'why', '{}', 0";
+        connection.execute_batch("INSERT INTO targets VALUES (1, 'crm', 'get')").unwrap();
+        let columns = "target, name, after, value, applied, sample, low, high, confidence, reason, evidence, changed";
+        for (revision, applied) in [(1, 1), (2, 0)] {
+            let sql = format!("({columns}, revision) VALUES ({row}, {applied}, {rest}, {revision})");
+            connection.execute_batch(&format!("INSERT INTO parameter_changes {sql}")).unwrap();
+            connection.execute_batch(&format!("REPLACE INTO parameters {sql}")).unwrap();
+        }
+        migrate(&mut connection).unwrap();
+        let read = |sql| connection.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
+        assert_eq!(read("SELECT standing FROM parameters"), "shadow");
+        assert_eq!(read("SELECT group_concat(standing) FROM parameter_changes"), "confirmed,shadow");
     }
 
     #[test]

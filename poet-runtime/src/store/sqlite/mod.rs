@@ -16,7 +16,8 @@ mod schema;
 
 use super::memory::storable;
 use super::{
-    Batch, BoxFuture, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Store, StoreError, TargetKey,
+    Batch, BoxFuture, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Settlement, Store,
+    StoreError, TargetKey,
 };
 use crate::clock::Wall;
 use crate::evidence::History;
@@ -123,6 +124,14 @@ impl Store for SqliteStore {
             storable(change)?;
             self.0.write("publishing a parameter to", |connection| {
                 queries::durably(connection, |connection| queries::publish(connection, change, expected))
+            })
+        })
+    }
+
+    fn settle(&mut self, settlement: Settlement) -> BoxFuture<'_, Result<Option<ParameterRow>, StoreError>> {
+        Box::pin(async move {
+            self.0.write("ending a trial in", |connection| {
+                queries::durably(connection, |connection| queries::settle(connection, settlement))
             })
         })
     }

@@ -4,7 +4,7 @@ use super::{codec, schema};
 use crate::clock::Wall;
 use crate::evidence::{History, Key};
 use crate::outcome::Withheld;
-use crate::store::{Batch, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, TargetKey};
+use crate::store::{Batch, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Settlement, TargetKey};
 use rusqlite::{Connection, OptionalExtension, Params, ToSql, Transaction, TransactionBehavior, params};
 use std::collections::HashMap;
 
@@ -203,12 +203,16 @@ pub(super) fn publish(
     let row = ParameterRow { revision: revision.cast_unsigned(), ..change.new.clone() };
     let after = codec::after(key.after);
     let (sample, changed) = (codec::count(row.sample), row.changed.millis());
-    let columns: [&dyn ToSql; 14] = [
+    let applied = row.is_applied();
+    let standing = row.standing.as_str();
+    let good = row.good.map(|good| good.value);
+    let good_revision = row.good.map(|good| codec::count(good.revision));
+    let columns: [&dyn ToSql; 18] = [
         &target,
         &key.name,
         &after,
         &row.value,
-        &row.applied,
+        &applied,
         &sample,
         &row.interval.0,
         &row.interval.1,
@@ -217,21 +221,50 @@ pub(super) fn publish(
         &row.evidence,
         &changed,
         &revision,
+        &standing,
+        &good,
+        &good_revision,
+        &row.predicted,
         &change.old,
     ];
-    let names =
-        "target, name, after, value, applied, sample, low, high, confidence, reason, evidence, changed, revision";
-    let values = "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13";
-    execute(&transaction, &format!("INSERT INTO parameter_changes ({names}, old) VALUES ({values}, ?14)"), columns)?;
-    execute(&transaction, &format!("REPLACE INTO parameters ({names}) VALUES ({values})"), &columns[..13])?;
+    let names = "target, name, after, value, applied, sample, low, high, confidence, reason, evidence, changed, \
+                 revision, standing, good, good_revision, predicted";
+    let values = "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17";
+    execute(&transaction, &format!("INSERT INTO parameter_changes ({names}, old) VALUES ({values}, ?18)"), columns)?;
+    execute(&transaction, &format!("REPLACE INTO parameters ({names}) VALUES ({values})"), &columns[..17])?;
     transaction.commit()?;
     Ok(Published::Moved(row))
 }
 
-pub(super) fn changes(connection: &Connection, key: Option<&ParameterKey>) -> rusqlite::Result<Vec<ParameterChange>> {
+pub(super) fn settle(connection: &mut Connection, settlement: Settlement) -> rusqlite::Result<Option<ParameterRow>> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let revision = codec::count(settlement.revision);
+    let standing = settlement.standing.as_str();
+    let realised = settlement.realised;
+    let sql = "UPDATE parameter_changes SET standing = ?2, gain = ?3, gain_low = ?4, gain_high = ?5, calls = ?6, \
+               compared = ?7 WHERE revision = ?1";
+    let noted = params![
+        revision,
+        standing,
+        realised.map(|realised| realised.gain),
+        realised.map(|realised| realised.interval.0),
+        realised.map(|realised| realised.interval.1),
+        realised.map(|realised| codec::count(realised.calls)),
+        realised.map(|realised| codec::count(realised.compared)),
+    ];
+    execute(&transaction, sql, noted)?;
+    execute(&transaction, "UPDATE parameters SET standing = ?2 WHERE revision = ?1", params![revision, standing])?;
     let columns = codec::PARAMETER;
+    let sql = format!("SELECT {columns} FROM parameters p JOIN targets t ON t.id = p.target WHERE p.revision = ?1");
+    let row = transaction.prepare_cached(&sql)?.query_row([revision], codec::parameter).optional()?;
+    transaction.commit()?;
+    Ok(row.flatten())
+}
+
+pub(super) fn changes(connection: &Connection, key: Option<&ParameterKey>) -> rusqlite::Result<Vec<ParameterChange>> {
+    let (columns, realised) = (codec::PARAMETER, codec::REALISED);
     let sql = format!(
-        "SELECT {columns}, p.old FROM parameter_changes p JOIN targets t ON t.id = p.target \
+        "SELECT {columns}, p.old, {realised} FROM parameter_changes p JOIN targets t ON t.id = p.target \
          WHERE ?1 IS NULL OR (t.service = ?1 AND t.operation = ?2 AND p.name = ?3 AND p.after = ?4) \
          ORDER BY p.revision"
     );
@@ -243,8 +276,8 @@ pub(super) fn changes(connection: &Connection, key: Option<&ParameterKey>) -> ru
         key.map(|key| codec::after(key.after)),
     ];
     let read = |row: &rusqlite::Row<'_>| {
-        let old = row.get(14)?;
-        Ok(codec::parameter(row)?.map(|new| ParameterChange { old, new }))
+        let (old, realised) = (row.get(17)?, codec::realised(row, 18)?);
+        Ok(codec::parameter(row)?.map(|new| ParameterChange { old, new, realised }))
     };
     statement.query_map(wanted, read)?.filter_map(Result::transpose).collect()
 }

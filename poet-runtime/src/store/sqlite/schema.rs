@@ -195,3 +195,23 @@ END;
 
 /// Version 3: the journal of plans, which says itself what it keeps.
 pub(super) const V3: &str = crate::plan::journal::sqlite::MIGRATION;
+
+/// Version 4: what becomes of a move after it was made. What was in force by then has proven itself.
+pub(super) const V4: &str = "
+ALTER TABLE parameters ADD COLUMN standing TEXT NOT NULL DEFAULT 'confirmed';
+ALTER TABLE parameters ADD COLUMN good REAL;              -- the last good value; null: none is remembered
+ALTER TABLE parameters ADD COLUMN good_revision INTEGER;  -- of the values in force beside it
+ALTER TABLE parameters ADD COLUMN predicted REAL;
+UPDATE parameters SET standing = 'shadow' WHERE applied = 0;
+
+ALTER TABLE parameter_changes ADD COLUMN standing TEXT NOT NULL DEFAULT 'confirmed';
+ALTER TABLE parameter_changes ADD COLUMN good REAL;
+ALTER TABLE parameter_changes ADD COLUMN good_revision INTEGER;
+ALTER TABLE parameter_changes ADD COLUMN predicted REAL;
+ALTER TABLE parameter_changes ADD COLUMN gain REAL;       -- what it turned out to bring; null: not known yet
+ALTER TABLE parameter_changes ADD COLUMN gain_low REAL;
+ALTER TABLE parameter_changes ADD COLUMN gain_high REAL;
+ALTER TABLE parameter_changes ADD COLUMN calls INTEGER;
+ALTER TABLE parameter_changes ADD COLUMN compared INTEGER;
+UPDATE parameter_changes SET standing = 'shadow' WHERE applied = 0;
+";

@@ -227,6 +227,12 @@ fn a_file_of_the_first_version_keeps_what_it_has_and_serves_everybody_who_opens_
         statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
     };
     let old = Connection::open(&path).unwrap();
+    let columns = |table: &str, added: &[&str]| {
+        added.iter().map(|column| format!("ALTER TABLE {table} DROP COLUMN {column};")).collect::<String>()
+    };
+    let added =
+        ["standing", "good", "good_revision", "predicted", "gain", "gain_low", "gain_high", "calls", "compared"];
+    old.execute_batch(&(columns("parameters", &added[..4]) + &columns("parameter_changes", &added))).unwrap();
     let later = "DROP TABLE jobs; DROP TABLE job_counts; DROP TABLE plan_steps; DROP TABLE plan_runs; \
                  PRAGMA user_version = 1";
     old.execute_batch(later).unwrap();
@@ -351,7 +357,10 @@ fn names_of_a_newer_version_are_skipped() {
     let newer = "UPDATE outcomes SET ending = 'hedged' WHERE id = 1;
                  INSERT INTO evidence SELECT target, hour, 'hedged', 1, 1 FROM evidence;
                  INSERT INTO parameters SELECT target, name, 'hedged', value, applied, sample, low, high, confidence,
-                     reason, evidence, changed, revision FROM parameters;";
+                     reason, evidence, changed, revision, standing, good, good_revision, predicted FROM parameters;
+                 INSERT INTO parameters SELECT target, 'retry.base_delay', after, value, applied, sample, low, high,
+                     confidence, reason, evidence, changed, revision, 'foreseen', good, good_revision, predicted
+                     FROM parameters;";
     store.0.connection.as_ref().unwrap().execute_batch(newer).unwrap();
     assert_eq!((rows(&mut store), counted(&mut store)), (1, 3));
     assert_eq!(now(store.parameters()).unwrap().len(), 1);
