@@ -47,7 +47,9 @@ pub struct Verdict {
     pub goal: String,
     /// What it was in each run; `None` where it could not be measured.
     pub runs: Vec<Option<f64>>,
-    /// What is judged: the mean of the runs, or the share of them that reach it.
+    /// Whether the share of runs that reach it is judged, and not their mean.
+    pub of_runs: bool,
+    /// What is judged.
     pub measured: Option<f64>,
     /// Whether it is reached; `None` where it could not be measured.
     pub reached: Option<bool>,
@@ -104,6 +106,7 @@ fn one(world: &World, goal: &Goal, outcomes: &[Outcome], rate: f64, several: boo
         rate: several.then_some(rate),
         goal: bounds.join(" "),
         runs,
+        of_runs: goal.in_runs.is_some(),
         measured,
         reached,
         bound: goal.bound.clone(),

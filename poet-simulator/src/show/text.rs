@@ -81,7 +81,9 @@ fn judged(text: &mut String, verdicts: &[Verdict]) {
     let width = verdicts.iter().map(|verdict| name(verdict).len()).max().unwrap_or(0).max(6);
     let _ = writeln!(text, "\n{:width$}  {:>22}  {:>9}  {:11}  bound by", "figure", "goal", "measured", "");
     for verdict in verdicts {
-        let measured = verdict.measured.map_or("-".to_owned(), number);
+        let measured = verdict.measured.map_or("-".to_owned(), |measured| {
+            if verdict.of_runs { format!("{:.0} %", 100.0 * measured) } else { number(measured) }
+        });
         let reached = match verdict.reached {
             Some(true) => "reached",
             Some(false) => "NOT reached",
@@ -94,7 +96,7 @@ fn judged(text: &mut String, verdicts: &[Verdict]) {
             verdict.goal,
             verdict.bound
         );
-        if verdict.runs.len() > 1 {
+        if verdict.runs.len() > 1 || verdict.of_runs {
             let runs: Vec<_> = verdict.runs.iter().map(|run| run.map_or("-".to_owned(), number)).collect();
             let _ = writeln!(text, "{:width$}  each run: {}", "", runs.join(" "));
         }
@@ -131,7 +133,7 @@ fn learned(text: &mut String, shown: &Shown<'_>) {
     for ((service, operation, name, after), m) in seen {
         let unit = parameter::find(name).map_or(Unit::Factor, |parameter| parameter.unit);
         let after = after.map(|kind| format!(" after {kind}")).unwrap_or_default();
-        let applied = if m.applied { "" } else { "  (not applied)" };
+        let applied = if m.applied { String::new() } else { format!("  ({}: not in force)", m.standing) };
         let _ =
             writeln!(text, "  {:52} {:>12}{applied}", format!("{service}.{operation} {name}{after}"), unit.show(m.new));
     }

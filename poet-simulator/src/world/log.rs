@@ -4,8 +4,8 @@
 
 use poet_runtime::Clock;
 use poet_runtime::store::{
-    Batch, BoxFuture, MemoryStore, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Store,
-    StoreError, TargetKey,
+    Batch, BoxFuture, MemoryStore, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Settlement,
+    Store, StoreError, TargetKey,
 };
 use poet_runtime::{Wall, evidence::History};
 use serde_json::{Value, json};
@@ -76,6 +76,12 @@ pub(super) struct Watched {
     pub(super) begin: i64,
 }
 
+impl Watched {
+    fn second(&self) -> f64 {
+        (self.clock.wall().millis() - self.begin) as f64 / 1_000.0
+    }
+}
+
 impl Store for Watched {
     fn describe(&self) -> String {
         self.store.describe()
@@ -106,16 +112,23 @@ impl Store for Watched {
         change: &'a ParameterChange,
         expected: Option<u64>,
     ) -> BoxFuture<'a, Result<Published, StoreError>> {
-        let second = (self.clock.wall().millis() - self.begin) as f64 / 1_000.0;
-        self.log.line(second, "moved", || {
-            let ParameterRow { key, value, applied, sample, confidence, reason, .. } = &change.new;
+        self.log.line(self.second(), "moved", || {
+            let ParameterRow { key, value, standing, sample, confidence, reason, .. } = &change.new;
             json!({
                 "service": key.target.service, "operation": key.target.operation, "parameter": key.name,
                 "after": key.after.map(poet_runtime::FailureKind::as_str), "old": change.old, "new": value,
-                "applied": applied, "sample": sample, "confidence": confidence, "reason": reason,
+                "standing": standing.as_str(), "sample": sample, "confidence": confidence, "reason": reason,
             })
         });
         self.store.publish(change, expected)
+    }
+
+    fn settle(&mut self, settlement: Settlement) -> BoxFuture<'_, Result<Option<ParameterRow>, StoreError>> {
+        self.log.line(self.second(), "settled", || {
+            let gain = settlement.realised.map(|realised| realised.gain);
+            json!({ "revision": settlement.revision, "standing": settlement.standing.as_str(), "gain": gain })
+        });
+        self.store.settle(settlement)
     }
 
     fn changes<'a>(

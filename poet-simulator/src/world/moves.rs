@@ -1,7 +1,7 @@
 //! What was learned in a run: every move of every parameter, dated in seconds of the world.
 
 use poet_runtime::parameter;
-use poet_runtime::store::ParameterChange;
+use poet_runtime::store::{ParameterChange, Standing};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -22,6 +22,8 @@ pub struct Move {
     pub old: Option<f64>,
     /// The value.
     pub new: f64,
+    /// What it is by now: on trial, confirmed, only found, …
+    pub standing: &'static str,
     /// Whether calls are made with it.
     pub applied: bool,
     /// What it was estimated from.
@@ -39,14 +41,16 @@ impl Move {
             after: row.key.after.map(poet_runtime::FailureKind::as_str),
             old: change.old,
             new: row.value,
-            applied: row.applied,
+            standing: row.standing.as_str(),
+            applied: row.is_applied(),
             evidence: serde_json::from_str(&row.evidence).unwrap_or(Value::Null),
         }
     }
 
-    /// The hours of the day it flags, where it is about them.
+    /// The hours of the day it flags, be they acted on or only worth knowing; `None` where it is not about them.
     #[must_use]
     pub fn hours(&self) -> Option<u32> {
-        (self.parameter == parameter::DEFER_HOURS.name).then_some(self.new as u32)
+        let forgotten = self.standing == Standing::Reset.as_str();
+        (self.parameter == parameter::DEFER_HOURS.name).then_some(if forgotten { 0 } else { self.new as u32 })
     }
 }

@@ -107,7 +107,8 @@ impl Tally {
 }
 
 fn mean(of: &[f32]) -> f64 {
-    of.iter().copied().map(f64::from).sum::<f64>() / of.len().max(1) as f64
+    // The sum of nothing is -0, which nobody wants to read.
+    of.iter().copied().map(f64::from).fold(0.0, |sum, one| sum + one) / of.len().max(1) as f64
 }
 
 /// A [`Tally`] per request.
