@@ -6,6 +6,7 @@ use poet_simulator::campaign::Campaign;
 use poet_simulator::judge::judge;
 use poet_simulator::policy::Policy;
 use poet_simulator::show::{Shown, html, json, text};
+use poet_simulator::tune::Search;
 use poet_simulator::world::{EMBEDDED, Lived, Log, Run, World, run};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -190,4 +191,18 @@ fn requests_come_when_a_trace_says() {
     let lived = run(&Run { world, policy, days: 0.05, rate: 1.0, seed: 1, log: Log::default() }, |_| {});
     let by_part: Vec<f64> = lived.parts.iter().map(|part| part.requests).collect();
     assert_eq!((by_part[0], by_part.iter().sum::<f64>()), (2.0, 3.0));
+}
+
+#[test]
+fn a_search_finds_that_retries_pay_where_one_attempt_in_three_fails_by_chance() {
+    let text = "about = \"a\"\n[client]\nfixed_timeout = true\n[services.crm]\ntransient = 0.3\n\
+                failures = { transient = 1 }\n[[steps]]\nservice = \"crm\"\n";
+    let world = Arc::new(World::read("w", text, None).unwrap());
+    let search = Search { world: world.clone(), days: 0.01, rate: 0.1, seed: 1, rounds: 1, threads: 2 };
+    let found = search.run(&|_, _| {});
+    let retries = found.held.pins["crm"].get(poet_runtime::parameter::find("retry.max_retries").unwrap(), None);
+    assert!(retries >= Some(1.0), "{}", found.as_toml());
+    // What it prints can be put into the file.
+    let again = World::read("w", &format!("{text}{}", found.as_toml()), None).unwrap();
+    assert_eq!(again.statics["best_static"].pins, found.held.pins);
 }
