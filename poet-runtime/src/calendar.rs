@@ -4,6 +4,7 @@
 //! that it shows twice in autumn holds twice. A window that passes midnight belongs to the day on which it starts.
 
 use crate::clock::Wall;
+use crate::parameter::MonthlyHour;
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
@@ -237,6 +238,73 @@ pub fn end_of(windows: &[Window], timezone: Option<&str>, now: Wall) -> Option<W
     None
 }
 
+/// An hour as the clock on the wall of a service shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LocalHour {
+    /// Days since the epoch of the wall's own calendar.
+    pub(crate) day: i32,
+    /// 0 to 23.
+    pub(crate) hour: u8,
+}
+
+/// Where hours are read: a time zone found once.
+#[derive(Clone, Debug)]
+pub(crate) struct Zone(TimeZone);
+
+impl Zone {
+    /// The IANA time zone, UTC where there is no name; `None` if there is no such zone.
+    pub(crate) fn of(name: Option<&str>) -> Option<Self> {
+        name.map_or(Some(TimeZone::UTC), |name| TimeZone::get(name).ok()).map(Self)
+    }
+
+    /// The local hour at a moment.
+    ///
+    /// No moment is in an hour that the clock skips; those of both hours that it shows twice are in the one shown.
+    pub(crate) fn hour(&self, at: Wall) -> Option<LocalHour> {
+        let local = self.0.to_datetime(Timestamp::from_millisecond(at.millis()).ok()?);
+        let day = local.date().duration_since(EPOCH).as_hours() / 24;
+        Some(LocalHour { day: i32::try_from(day).ok()?, hour: u8::try_from(local.hour()).ok()? })
+    }
+}
+
+const EPOCH: Date = Date::constant(1970, 1, 1);
+
+/// 0 is Monday.
+pub(crate) const fn weekday(day: i32) -> u8 {
+    // The first day of the epoch was a Thursday.
+    (day + 3).rem_euclid(7) as u8
+}
+
+/// The month of a day, counted from year 0, its place among the same days of the week in it, from 1, and whether it is
+/// the last of them.
+pub(crate) fn place_in_month(day: i32) -> Option<(i32, u8, bool)> {
+    let date = EPOCH.checked_add(i64::from(day).days()).ok()?;
+    let month = i32::from(date.year()) * 12 + i32::from(date.month()) - 1;
+    let nth = u8::try_from((date.day() - 1) / 7 + 1).ok()?;
+    Some((month, nth, date.day() + 7 > date.days_in_month()))
+}
+
+impl Window {
+    /// The windows that learned hours of the day, days of the week and an hour of the month stand for: bit 0 is the
+    /// hour after midnight, and Monday.
+    pub(crate) fn learned(hours: u32, weekdays: u8, monthly: Option<MonthlyHour>) -> Vec<Self> {
+        let hour = |hour: u16| (hour * 60, (hour + 1) * 60 % MIDNIGHT);
+        let mut windows = Vec::new();
+        for (from, until) in (0..24).filter(|bit| hours & (1 << bit) != 0).map(hour) {
+            windows.push(Self { days: EVERY_DAY, weeks: Weeks::Every, from, until });
+        }
+        if weekdays != 0 {
+            windows.push(Self { days: weekdays & EVERY_DAY, weeks: Weeks::Every, from: 0, until: MIDNIGHT });
+        }
+        if let Some(MonthlyHour { week, weekday, hour: at }) = monthly {
+            let weeks = if week >= 5 { Weeks::Last } else { Weeks::Nth(week) };
+            let (from, until) = hour(u16::from(at));
+            windows.push(Self { days: 1 << (weekday % 7), weeks, from, until });
+        }
+        windows
+    }
+}
+
 /// Whether together these windows leave no hour of any week.
 #[must_use]
 pub fn never_end(windows: &[Window]) -> bool {
@@ -386,6 +454,38 @@ mod tests {
         assert_eq!(noon("2026-03-07T17:30:00Z"), "2026-03-07T19:00:00Z");
         assert_eq!(noon("2026-03-08T16:30:00Z"), "2026-03-08T18:00:00Z");
         assert_eq!(noon("2026-11-01T17:30:00Z"), "2026-11-01T19:00:00Z");
+    }
+
+    #[test]
+    fn no_moment_is_in_a_skipped_hour_and_two_hours_of_moments_are_in_a_repeated_one() {
+        let berlin = Zone::of(Some("Europe/Berlin")).unwrap();
+        let count = |first: &str, hour: u8| {
+            let first = wall(first);
+            let at = |n: u64| berlin.hour(first.after(std::time::Duration::from_secs(n * 3_600))).unwrap();
+            let day = at(0).day;
+            (0..30).filter(|n| at(*n) == LocalHour { day, hour }).count()
+        };
+        // The local midnights before the clock is put forward, put back, and on an ordinary day.
+        assert_eq!((count("2026-03-28T23:00:00Z", 2), count("2026-03-28T23:00:00Z", 3)), (0, 1));
+        assert_eq!((count("2026-10-24T22:00:00Z", 2), count("2026-10-24T22:00:00Z", 3)), (2, 1));
+        assert_eq!(count("2026-06-09T22:00:00Z", 2), 1);
+    }
+
+    #[test]
+    fn learned_hours_hold_as_written_ones_do() {
+        let first_saturday = MonthlyHour { week: 1, weekday: 5, hour: 23 };
+        let windows = Window::learned(1 << 12 | 1 << 23, 1 << 6, Some(first_saturday));
+        let shown: Vec<_> = windows.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["12:00-13:00", "23:00-00:00", "sun 00:00-24:00", "first sat 23:00-00:00"]);
+        assert_eq!(Window::learned(0, 0, None), []);
+    }
+
+    #[test]
+    fn a_day_knows_its_weekday_and_its_place_in_the_month() {
+        let day = |utc| Zone::of(None).unwrap().hour(wall(utc)).unwrap().day;
+        let saturday = day("2026-06-06T12:00:00Z");
+        assert_eq!((weekday(saturday), place_in_month(saturday)), (5, Some((2026 * 12 + 5, 1, false))));
+        assert_eq!(place_in_month(day("2026-06-27T12:00:00Z")), Some((2026 * 12 + 5, 4, true)));
     }
 
     #[test]

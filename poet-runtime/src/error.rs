@@ -47,6 +47,7 @@ pub(crate) enum Kind {
     Timeout { limit: Duration },
     Deadline { limit: Duration },
     CircuitOpen { retry_in: Option<Duration> },
+    Crowded { waiting: u32 },
     Throttled { retry_after: Option<Duration> },
     OutcomeUnknown,
     BudgetExhausted,
@@ -148,6 +149,13 @@ impl Error {
         matches!(self.0.kind, Kind::CircuitOpen { .. })
     }
 
+    /// Whether the call was refused because so many of its operation were under way that its turn would not have come
+    /// before its deadline. Nothing was sent.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        matches!(self.0.kind, Kind::Crowded { .. })
+    }
+
     /// Whether the service asked to be left alone; [`Error::retry_after`] says for how long.
     #[must_use]
     pub fn is_throttled(&self) -> bool {
@@ -236,6 +244,7 @@ impl Error {
             Kind::InvalidResponse => Class::Invalid,
             Kind::Deadline { .. }
             | Kind::CircuitOpen { .. }
+            | Kind::Crowded { .. }
             | Kind::Throttled { .. }
             | Kind::OutcomeUnknown
             | Kind::BudgetExhausted
@@ -253,6 +262,7 @@ impl Error {
                 // A budget withholds only retries that would have been safe.
                 Kind::BudgetExhausted
                 | Kind::CircuitOpen { .. }
+                | Kind::Crowded { .. }
                 | Kind::Throttled { .. }
                 | Kind::Denied
                 | Kind::Configuration => true,
@@ -265,6 +275,7 @@ impl Error {
     pub(crate) fn ending(&self) -> Ending {
         match self.0.kind {
             Kind::CircuitOpen { .. } => Ending::CircuitOpen,
+            Kind::Crowded { .. } => Ending::Crowded,
             Kind::Throttled { .. } => Ending::Throttled,
             Kind::Deadline { .. } => Ending::Deadline,
             Kind::Denied | Kind::Configuration | Kind::Pending { .. } => Ending::Denied,
@@ -300,6 +311,9 @@ impl fmt::Display for Error {
             Kind::Deadline { limit } => write!(f, "the deadline of {:?} has passed", readable(limit))?,
             Kind::CircuitOpen { retry_in: Some(wait) } => write!(f, "the circuit is open for another {wait:.1?}")?,
             Kind::CircuitOpen { retry_in: None } => write!(f, "the circuit is being probed by other calls")?,
+            Kind::Crowded { waiting } => {
+                write!(f, "all places are taken, and {waiting} calls wait for one: its turn would come too late")?;
+            }
             Kind::Throttled { retry_after: Some(wait) } => write!(f, "the service asked to wait {wait:.1?}")?,
             Kind::Throttled { retry_after: None } => write!(f, "the service asked to be left alone")?,
             Kind::OutcomeUnknown => {

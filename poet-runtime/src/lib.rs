@@ -15,6 +15,7 @@ pub mod defer;
 mod error;
 pub mod evidence;
 mod fingerprint;
+mod gate;
 mod health;
 mod kept;
 mod key;
@@ -43,6 +44,8 @@ pub use clock::{Anchor, Clock, Wall};
 pub use context::{AsPriority, warnings};
 pub use error::Error;
 pub use health::{Condition, Health, ServiceHealth};
+#[doc(hidden)]
+pub use learner::season;
 pub use outcome::{Attempt, Class, Ending, FailureKind, Finished, Record, Shown, TargetId, Withheld};
 pub use pipeline::service;
 pub use plan::plan;

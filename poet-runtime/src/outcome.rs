@@ -159,11 +159,13 @@ pub enum Ending {
     Deferred,
     /// Acknowledged: a durable job makes the call at once, and nobody waits for it.
     Queued,
+    /// Refused because its turn would not have come before its deadline: as many attempts as may be were under way.
+    Crowded,
 }
 
 impl Ending {
     /// Every ending, in the order of their discriminants.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Done,
         Self::Failed,
         Self::OutcomeUnknown,
@@ -178,6 +180,7 @@ impl Ending {
         Self::Batched,
         Self::Deferred,
         Self::Queued,
+        Self::Crowded,
     ];
 
     /// The name under which the ending is stored and reported.
@@ -198,6 +201,7 @@ impl Ending {
             Self::Batched => "batched",
             Self::Deferred => "deferred",
             Self::Queued => "queued",
+            Self::Crowded => "crowded",
         }
     }
 
@@ -283,7 +287,7 @@ pub enum Hedge {
     /// There was no second copy.
     #[default]
     None,
-    /// There was one, and the first answered first.
+    /// There was one, and it did not answer first.
     Lost,
     /// There was one, and it answered first.
     Won,

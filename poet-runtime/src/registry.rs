@@ -268,6 +268,7 @@ impl Directory for Registry {
             values: &values,
             learned: &target.learned(),
             pinned: &|name, after| target.is_pinned(name, after),
+            timezone: self.config.services.get(&target.key.service).and_then(|service| service.timezone.as_deref()),
             learning: target.learning,
             now,
         })

@@ -6,18 +6,19 @@
 use crate::cache::Caching;
 use crate::clock::Wall;
 use crate::evidence::Vitals;
+use crate::gate::Gate;
 use crate::lock::lock;
 use crate::outcome::{Arm, FailureKind, TargetId};
 use crate::parameter::{self, Parameter, Values};
-use crate::policy::Shared;
 use crate::policy::breaker::{Admission, Breaker, Probe, Sign, Standing, Thresholds};
 use crate::policy::budget::Budget;
+use crate::policy::{Room, Shared, hedge};
 use crate::profile::Profile;
 use crate::published::Published;
 use crate::site::Learning;
 use crate::store::{self, ParameterRow, TargetKey};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -70,6 +71,10 @@ pub(crate) struct Target {
     baseline: Published,
     learned: Mutex<BTreeMap<ParameterName, ParameterRow>>,
     circuit: Circuit,
+    /// The places of its attempts.
+    pub(crate) gate: Arc<Gate>,
+    /// What its attempts earned towards second copies of them.
+    copies: AtomicU32,
     /// What it knows about its own kept answers.
     pub(crate) caching: Caching,
     /// The price of one attempt, in the configured currency.
@@ -102,6 +107,8 @@ impl Target {
             pinned,
             learned: Mutex::default(),
             circuit,
+            gate: Arc::new(Gate::new()),
+            copies: AtomicU32::new(0),
             caching: Caching::default(),
             price: None,
             vitals: Mutex::default(),
@@ -241,21 +248,17 @@ impl Target {
             }
         }
     }
-
-    /// The delay before the first retry, and the longest before any, of a call of this arm.
-    pub(crate) fn delays_of(&self, arm: Arm) -> (Duration, Duration) {
-        let values = match arm {
-            Arm::HeldOut | Arm::Unlearned => self.baseline.load(),
-            Arm::InForce | Arm::Explored => self.values(),
-        };
-        (values.base_delay, values.max_delay)
-    }
 }
 
 impl Shared for Target {
     #[inline]
     fn admit(&self, now: Instant) -> Admission {
         self.circuit.admit(|| self.thresholds(), now)
+    }
+
+    /// A place belongs to the call that takes it from the gate; what is asked here belongs to all.
+    fn enter(&self, _: bool, _: Instant) -> Room {
+        Room::Taken
     }
 
     #[inline]
@@ -269,10 +272,6 @@ impl Shared for Target {
                 tracing::warn!(service, operation, ?open_for, "the circuit has opened");
             }
         }
-    }
-
-    fn delays(&self) -> (Duration, Duration) {
-        self.delays_of(Arm::InForce)
     }
 
     #[inline]
@@ -293,6 +292,15 @@ impl Shared for Target {
     fn withdraw_retry(&self, now: Instant) -> bool {
         let successes = lock(&self.service.successes).iter().map(|count| count.load(Ordering::Relaxed)).sum();
         lock(&self.service.budget).withdraw(successes, now)
+    }
+
+    fn earn_copy(&self) {
+        let earned = |credit| Some(hedge::earned(credit));
+        _ = self.copies.fetch_update(Ordering::Relaxed, Ordering::Relaxed, earned);
+    }
+
+    fn withdraw_copy(&self) -> bool {
+        self.copies.fetch_update(Ordering::Relaxed, Ordering::Relaxed, hedge::spent).is_ok()
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) fn judge(job: &Job, result: &Result<Reply, Error>, moment: Moment) ->
             }
             None => {
                 let due = moment.now.after(delay(moment.backoff, job.attempts, moment.seed, moment.counter));
-                Verdict::Again { due, why, counts_as_attempt: true }
+                Verdict::Again { due, why, counts_as_attempt: !error.is_crowded() }
             }
         },
         _ => Verdict::Failed(why),
@@ -61,6 +61,7 @@ pub(super) fn judge(job: &Job, result: &Result<Reply, Error>, moment: Moment) ->
 pub(crate) fn may_be_made_again(error: &Error, repeatable: bool) -> bool {
     let is_worth_it = match error.kind() {
         Kind::CircuitOpen { .. }
+        | Kind::Crowded { .. }
         | Kind::Throttled { .. }
         | Kind::BudgetExhausted
         | Kind::Deadline { .. }

@@ -30,7 +30,7 @@ pub enum Key {
     Changed(u8),
     /// A sum over the calls made for several items at once.
     Batch(BatchSum),
-    /// A retry made after a wait in this bin of [`wait_bin`], after a failure of this kind.
+    /// A first retry made after a wait in this bin of [`wait_bin`], after a failure of this kind.
     Waited(u8, FailureKind),
     /// The same, where the retry succeeded.
     WaitHelped(u8, FailureKind),
@@ -137,7 +137,7 @@ impl Effect {
 pub const WAIT_BINS: u8 = 6;
 
 /// Where the bins of waits end, in seconds; the last has no end.
-const WAITS: [f64; WAIT_BINS as usize - 1] = [0.03, 0.1, 0.3, 1.0, 3.0];
+pub(crate) const WAITS: [f64; WAIT_BINS as usize - 1] = [0.03, 0.1, 0.3, 1.0, 3.0];
 
 /// The bin of the wait before a retry: up to 30 ms, 100 ms, 300 ms, 1 s, 3 s, and longer.
 #[must_use]

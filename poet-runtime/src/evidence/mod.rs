@@ -10,6 +10,7 @@ mod sketch;
 mod vitals;
 
 pub use history::History;
+pub(crate) use key::WAITS;
 pub use key::{
     AGE_BINS, AttemptClass, BatchSum, Circuit, Effect, EffectSum, Key, LOAD_BINS, LoadSum, MAX_COUNTED_RETRY,
     OUTAGE_BINS, WAIT_BINS, age_bin, bin_age, bin_outage, bin_wait, load_bin, outage_bin, wait_bin,

@@ -40,7 +40,7 @@ impl History {
     pub fn observe_effect(&mut self, hour: i64, record: &Record, utility: &Utility) {
         let Some(call) = &record.call else { return };
         let reached = matches!(call.ending, Ending::Done | Ending::Failed | Ending::OutcomeUnknown | Ending::Fallback);
-        let kept_from_it = matches!(call.ending, Ending::CircuitOpen | Ending::Deadline);
+        let kept_from_it = matches!(call.ending, Ending::CircuitOpen | Ending::Crowded | Ending::Deadline);
         let own_fault = record.attempt.is_some_and(|attempt| attempt.class == Class::Permanent || attempt.probe);
         if !(kept_from_it || (reached && call.attempts > 0)) || own_fault {
             return;
@@ -57,7 +57,12 @@ impl History {
     }
 
     fn observe_latency(&mut self, hour: i64, attempt: &Attempt) {
-        let Some(latency) = latency_key(attempt.class, attempt.elapsed) else { return };
+        let Some(mut latency) = latency_key(attempt.class, attempt.elapsed) else { return };
+        // What is known of the first copy is that it was not done by then. Were the quick second one counted instead,
+        // hedging would hide the very tail that it is there for.
+        if let (Key::Answered(bucket), Hedge::Won) = (latency, attempt.hedge) {
+            latency = Key::Censored(bucket);
+        }
         self.add(hour, latency, 1);
         if let (Key::Censored(bucket), true) = (latency, attempt.at_deadline) {
             self.add(hour, Key::AtDeadline(bucket), 1);
@@ -76,7 +81,9 @@ impl History {
         if helped {
             self.add(hour, Key::Recovered(n, after), 1);
         }
-        if let Some(bin) = attempt.waited {
+        // Only of first retries: later ones wait longer and succeed less often for another reason, that whatever
+        // failed again is more likely down. Counted together, waiting would look worse than it is.
+        if let Some(bin) = attempt.waited.filter(|_| n == 1) {
             self.add(hour, Key::Waited(bin, after), 1);
             if helped {
                 self.add(hour, Key::WaitHelped(bin, after), 1);
@@ -214,6 +221,28 @@ mod tests {
         history.observe(1, &record(Some(attempt(Class::Success)), None));
         assert_eq!(history.total(Key::Retried(1, FailureKind::Lost)), 1);
         assert_eq!(history.total(Key::Recovered(1, FailureKind::Lost)), 1);
+    }
+
+    #[test]
+    fn a_race_that_the_second_copy_won_says_how_long_the_first_was_not_done() {
+        let mut history = History::default();
+        history.observe(1, &record(Some(Attempt { hedge: Hedge::Won, ..attempt(Class::Success) }), None));
+        let bucket = Sketch::bucket(Duration::from_millis(5));
+        assert_eq!((history.total(Key::Answered(bucket)), history.total(Key::Censored(bucket))), (0, 1));
+        history.observe(1, &record(Some(Attempt { hedge: Hedge::Lost, ..attempt(Class::Success) }), None));
+        assert_eq!((history.total(Key::Answered(bucket)), history.total(Key::Censored(bucket))), (1, 1));
+        assert_eq!((history.total(Key::Hedged(true)), history.total(Key::Hedged(false))), (1, 1));
+    }
+
+    #[test]
+    fn only_first_retries_say_what_waiting_is_worth() {
+        let mut history = History::default();
+        let retry = Attempt { waited: Some(3), ..attempt(Class::Success) };
+        history.observe(1, &record(Some(retry), None));
+        history.observe(1, &record(Some(Attempt { ordinal: 3, ..retry }), None));
+        history.observe(1, &record(Some(Attempt { probe: true, ..retry }), None));
+        assert_eq!(history.total(Key::Waited(3, FailureKind::Lost)), 1);
+        assert_eq!(history.total(Key::WaitHelped(3, FailureKind::Lost)), 1);
     }
 
     #[test]

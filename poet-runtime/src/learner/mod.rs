@@ -4,13 +4,18 @@
 //! proposes the same moves, in whatever order and however many processes added to it. Nothing here publishes; whoever
 //! holds the store does, and a move that another process made first is superseded there.
 
+mod backoff;
 mod batch;
+mod concurrency;
 mod draws;
 mod effect;
 mod guard;
+mod hedge;
+mod hours;
 pub(crate) mod posterior;
 mod regime;
 mod retries;
+pub mod season;
 #[cfg(test)]
 pub(crate) mod tests;
 mod timeout;
@@ -20,7 +25,10 @@ mod ttl;
 use crate::clock::Wall;
 use crate::evidence::History;
 use crate::outcome::FailureKind;
-use crate::parameter::{ATTEMPT_TIMEOUT, BATCH_WINDOW, CACHE_TTL, MAX_RETRIES, Parameter, Values};
+use crate::parameter::{
+    ATTEMPT_TIMEOUT, BASE_DELAY, BATCH_WINDOW, CACHE_TTL, CONCURRENCY_LIMIT, DEFER_HOURS, HEDGE_DELAY, MAX_RETRIES,
+    Parameter, Values,
+};
 use crate::profile::Profile;
 use crate::site::Learning;
 use crate::store::{ParameterChange, ParameterRow, Settlement, Standing, TargetKey};
@@ -44,6 +52,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) learned: &'a [ParameterRow],
     /// Whether a person decided a value.
     pub(crate) pinned: &'a dyn Fn(&str, Option<FailureKind>) -> bool,
+    /// The IANA time zone whose hours its history is read in; UTC where `None`.
+    pub(crate) timezone: Option<&'a str>,
     /// Whether moves are applied.
     pub(crate) learning: Learning,
     /// The present.
@@ -89,8 +99,12 @@ pub(crate) type Estimator = fn(&Subject<'_>) -> Vec<Proposal>;
 static ESTIMATORS: &[(&Parameter, Estimator)] = &[
     (&MAX_RETRIES, retries::propose),
     (&ATTEMPT_TIMEOUT, timeout::propose),
+    (&BASE_DELAY, backoff::propose),
     (&CACHE_TTL, ttl::propose),
     (&BATCH_WINDOW, batch::propose),
+    (&DEFER_HOURS, hours::propose),
+    (&CONCURRENCY_LIMIT, concurrency::propose),
+    (&HEDGE_DELAY, hedge::propose),
 ];
 
 /// What follows from the evidence about a target.

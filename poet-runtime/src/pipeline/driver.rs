@@ -34,9 +34,11 @@ where
     let mut action = flight.on(Event::Began);
     loop {
         action = match action {
-            Action::Start { until, last } => {
+            Action::Start { until, last, hedge } => {
                 let limit = flight.is_bounded().then_some(until);
-                let ended = {
+                let ended = if let Some(at) = hedge {
+                    race(flight, &mut attempt, &mut classify, (at, until)).await
+                } else {
                     // Started by its first poll, so that the context is entered once for both.
                     let body = pin!(async { attempt(last, until).await });
                     within(limit, body, &mut flight.context).await
@@ -60,17 +62,24 @@ where
                     Err(NoTimer) => return End::Refused(flight.untimed()),
                 }
             }
-            Action::Sleep { until } => {
+            Action::Sleep { until } | Action::StandInLine { until } => {
                 if tokio::runtime::Handle::try_current().is_err() {
                     return match answer {
                         Some((value, class)) => End::Answer { value, class, withheld: None },
                         None => {
-                            let message = "waiting between attempts needs a tokio runtime";
+                            let message = "waiting for or between attempts needs a tokio runtime";
                             End::Refused(flight.place(Error::configuration(message)))
                         }
                     };
                 }
-                tokio::time::sleep_until(until.into()).await;
+                match flight.turn() {
+                    Some(turn) => {
+                        if let Ok(Ok(grant)) = tokio::time::timeout_at(until.into(), turn).await {
+                            flight.sit_down(grant);
+                        }
+                    }
+                    None => tokio::time::sleep_until(until.into()).await,
+                }
                 flight.on(Event::Woke)
             }
             Action::Return { withheld } => {
@@ -80,6 +89,41 @@ where
             Action::Reject { kind, withheld } => return End::Refused(refusal(kind, withheld, flight)),
         };
     }
+}
+
+/// Runs an attempt, and a second copy of it if it is not done `at` a time and a copy may be sent then. Whoever answers
+/// first has won, and the other is dropped; whoever fails leaves it to the other.
+async fn race<T, F: Future<Output = T>>(
+    flight: &mut Flight<'_>,
+    attempt: &mut impl FnMut(bool, Instant) -> F,
+    classify: &mut impl FnMut(&T) -> Class,
+    (at, until): (Instant, Instant),
+) -> Result<Option<T>, NoTimer> {
+    let mut first = pin!(attempt(false, until));
+    if let Some(value) = within(Some(at), first.as_mut(), &mut flight.context).await? {
+        return Ok(Some(value));
+    }
+    if !flight.race() {
+        return within(Some(until), first, &mut flight.context).await;
+    }
+    let mut second = pin!(attempt(false, until));
+    let either = pin!(poll_fn(|cx| {
+        if let Poll::Ready(value) = first.as_mut().poll(cx) {
+            return Poll::Ready((true, value));
+        }
+        second.as_mut().poll(cx).map(|value| (false, value))
+    }));
+    let Some((is_first, value)) = within(Some(until), either, &mut flight.context).await? else { return Ok(None) };
+    let class = classify(&value);
+    if !class.is_retryable() {
+        if !is_first {
+            flight.win();
+        }
+        return Ok(Some(value));
+    }
+    flight.lose(is_first, class);
+    let other = if is_first { second } else { first };
+    within(Some(until), other, &mut flight.context).await
 }
 
 /// Runs a fallback as a part of the call it answers for; `None` if it is not done when the call has to end.
@@ -113,7 +157,8 @@ pub(super) fn drive_blocking<T>(
                 answer = Some((value, class));
                 next
             }
-            Action::Sleep { until } => {
+            // A function stands in no line.
+            Action::Sleep { until } | Action::StandInLine { until } => {
                 flight.sleep_blocking(until);
                 flight.on(Event::Woke)
             }

@@ -4,17 +4,36 @@ use super::perceive::{Written, perceive};
 use crate::clock;
 use crate::context::{self, Context};
 use crate::error::{Error, Kind};
+use crate::evidence::{load_bin, wait_bin};
+use crate::gate::{Entry, Grant, Place};
 use crate::outcome::{Arm, Attempt, Class, Ending, Finished, Hedge, Record, Shown, Withheld};
-use crate::policy::breaker::{Admission, Probe, Sign};
-use crate::policy::{Action, CallPolicy, Event, Shared};
+use crate::policy::breaker::{Admission, Probe, Sign, Standing};
+use crate::policy::limit::Ask;
+use crate::policy::{Action, CallPolicy, Event, Room, Shared};
 use crate::runtime::Inner;
-use crate::site::Declaration;
+use crate::site::{Declaration, Priority};
 use crate::store::TargetKey;
 use crate::target::Target;
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 
 /// What a fallback that is asked at the deadline has left for what it has at hand.
 pub(super) const MOMENT: Duration = Duration::from_millis(25);
+
+/// The [`View`] of a flight. A macro, because it borrows a part of what is borrowed to it.
+macro_rules! view {
+    ($flight:expr) => {
+        View {
+            target: $flight.target,
+            bounded: $flight.bounded,
+            places: $flight.places,
+            priority: $flight.priority,
+            deadline: $flight.policy.limits.deadline,
+            seat: &$flight.seat,
+        }
+    };
+}
 
 /// A call from its admission to its record. Dropped without an ending, it is noted as cancelled.
 #[derive(Debug)]
@@ -34,6 +53,16 @@ pub(super) struct Flight<'a> {
     ended: Option<Attempt>,
     /// Whether an attempt is under way.
     under_way: bool,
+    /// Attempts that may be under way at once, where there is such a limit.
+    places: Option<u32>,
+    priority: Priority,
+    seat: RefCell<Seat<'a>>,
+    /// How many were under way when the last attempt began, as a bin of [`load_bin`].
+    load: u8,
+    /// The place of a second copy of the attempt under way.
+    second: Option<Place<'a>>,
+    /// What the last attempt had to do with one.
+    hedge: Hedge,
     now: Instant,
     finished: bool,
     /// What the call shows beside how it went.
@@ -68,6 +97,12 @@ impl<'a> Flight<'a> {
             withheld: None,
             ended: None,
             under_way: false,
+            places: perceived.places,
+            priority: perceived.priority,
+            seat: RefCell::new(Seat::None),
+            load: 0,
+            second: None,
+            hedge: Hedge::None,
             finished: false,
             shown: None,
             // A service call has no calls inside it.
@@ -93,9 +128,9 @@ impl<'a> Flight<'a> {
         self.policy.attempts()
     }
 
-    /// Retries taken from the budget of the execution.
+    /// Retries made after a failure.
     pub(super) fn retries(&self) -> u8 {
-        self.policy.retries()
+        self.policy.retries() - self.policy.copies()
     }
 
     pub(super) fn key(&self) -> &'a TargetKey {
@@ -164,31 +199,105 @@ impl<'a> Flight<'a> {
         if let Some(class) = ended {
             self.note(class);
         }
-        let view = View { target: self.target, arm: self.arm, bounded: self.bounded };
+        let view = view!(self);
         let before = self.policy.retries();
         if ended.is_some_and(Class::is_retryable) {
-            let left = self.retries_left();
-            let limit = &mut self.policy.limits.execution_retries;
-            *limit = (*limit).min(before.saturating_add(left));
+            let limit = before.saturating_add(self.retries_left());
+            self.policy.limits.execution_retries = self.policy.limits.execution_retries.min(limit);
         }
         let action = self.policy.on(event, &view, self.now);
-        if self.policy.retries() > before {
-            match &mut self.context {
-                Some(own) => own.charge(1),
-                None => context::tell_surrounding(1, false, Vec::new()),
-            }
-        }
+        self.charge(before);
         match action {
             Action::Start { .. } => {
                 if let Some(attempt) = self.ended.take() {
                     self.record(Some(attempt), None);
                 }
                 self.under_way = true;
+                self.hedge = Hedge::None;
+                if let Seat::Taken(place, _) = self.seat.get_mut() {
+                    self.load = load_bin(place.under_way());
+                }
             }
-            Action::Return { withheld } | Action::Reject { withheld, .. } => self.withheld = withheld,
-            Action::Sleep { .. } => {}
+            Action::Return { withheld } | Action::Reject { withheld, .. } => {
+                self.withheld = withheld;
+                self.get_up();
+            }
+            Action::Sleep { .. } => self.get_up(),
+            Action::StandInLine { .. } => {}
         }
         action
+    }
+
+    /// Takes a place in line out, to wait for the turn.
+    pub(super) fn turn(&mut self) -> Option<oneshot::Receiver<Grant>> {
+        match std::mem::take(self.seat.get_mut()) {
+            Seat::InLine(turn) => Some(turn),
+            Seat::None | Seat::Taken(..) => None,
+        }
+    }
+
+    /// Takes the place that was handed over.
+    pub(super) fn sit_down(&mut self, grant: Grant) {
+        *self.seat.get_mut() = Seat::Taken(self.target.gate.granted(grant), self.runtime.clock.now());
+    }
+
+    /// Takes what was drawn since from the budget of the execution.
+    fn charge(&mut self, before: u8) {
+        if self.policy.retries() > before {
+            match &mut self.context {
+                Some(own) => own.charge(1),
+                None => context::tell_surrounding(1, false, Vec::new()),
+            }
+        }
+    }
+
+    /// Whether a second copy of the attempt under way is sent now: where there is a place for it that nobody waits for,
+    /// the circuit is closed, and the budgets allow it.
+    pub(super) fn race(&mut self) -> bool {
+        self.look_up();
+        let is_batch = matches!(self.shown, Some(Shown::Batch { .. }));
+        let Some(limit) = self.places.filter(|_| !is_batch) else { return false };
+        if self.target.standing(self.now) != Standing::Closed {
+            return false;
+        }
+        let Some(place) = self.target.gate.spare(limit) else { return false };
+        let before = self.policy.retries();
+        let left = before.saturating_add(self.retries_left());
+        self.policy.limits.execution_retries = self.policy.limits.execution_retries.min(left);
+        if !self.policy.race(&view!(self), self.now) {
+            return false;
+        }
+        self.charge(before);
+        self.second = Some(place);
+        self.hedge = Hedge::Lost;
+        true
+    }
+
+    /// The second copy answered first.
+    pub(super) fn win(&mut self) {
+        self.hedge = Hedge::Won;
+    }
+
+    /// One of the two copies failed, and the other goes on alone.
+    pub(super) fn lose(&mut self, first: bool, class: Class) {
+        self.look_up();
+        let began = if first { self.policy.started() } else { self.policy.copied().unwrap_or(self.now) };
+        let elapsed = self.now.saturating_duration_since(began);
+        let attempt = Attempt { elapsed, hedge: Hedge::None, ..self.attempt(class) };
+        self.record(Some(attempt), None);
+        self.policy.lose(first, class, &view!(self), self.now);
+        self.second = None;
+        if first {
+            self.hedge = Hedge::None;
+        }
+    }
+
+    /// Gives the places back, if it has any.
+    fn get_up(&mut self) {
+        self.second = None;
+        if let Seat::Taken(place, since) = std::mem::take(self.seat.get_mut()) {
+            place.give_back(self.now.saturating_duration_since(since));
+        }
     }
 
     /// Retries left to the execution now, after what other calls inside it made of them meanwhile.
@@ -200,6 +309,7 @@ impl<'a> Flight<'a> {
     fn note(&mut self, class: Class) {
         self.under_way = false;
         self.ended = Some(self.attempt(class));
+        self.get_up();
     }
 
     fn attempt(&self, class: Class) -> Attempt {
@@ -210,9 +320,9 @@ impl<'a> Flight<'a> {
             after: self.policy.after(),
             probe: self.policy.is_probe(),
             at_deadline: class == Class::Timeout && self.policy.is_at_deadline(self.now),
-            waited: None,
-            load: 0,
-            hedge: Hedge::None,
+            waited: self.policy.waited().map(wait_bin),
+            load: self.load,
+            hedge: self.hedge,
         }
     }
 
@@ -240,8 +350,9 @@ impl<'a> Flight<'a> {
         self.finished = true;
         if self.under_way {
             self.ended = Some(self.attempt(Class::Cancelled));
-            self.policy.abandon(&View { target: self.target, arm: self.arm, bounded: self.bounded }, self.now);
+            self.policy.abandon(&view!(self), self.now);
         }
+        self.get_up();
         let limits = &self.policy.limits;
         let call = Finished {
             ending,
@@ -281,26 +392,61 @@ impl Drop for Flight<'_> {
     }
 }
 
-/// The shared state of a target as a call sees it: one that is only watched is never refused and tells nothing.
-struct View<'a> {
-    target: &'a Target,
-    arm: Arm,
-    bounded: bool,
+/// Where a call stands among those that may be under way at once.
+#[derive(Debug, Default)]
+enum Seat<'a> {
+    #[default]
+    None,
+    InLine(oneshot::Receiver<Grant>),
+    /// It has a place, since then.
+    Taken(Place<'a>, Instant),
 }
 
-impl Shared for View<'_> {
+/// The shared state of a target as a call sees it: one that is only watched is never refused and tells nothing.
+struct View<'v, 'a> {
+    target: &'a Target,
+    bounded: bool,
+    places: Option<u32>,
+    priority: Priority,
+    deadline: Instant,
+    seat: &'v RefCell<Seat<'a>>,
+}
+
+impl Shared for View<'_, '_> {
     fn admit(&self, now: Instant) -> Admission {
         if self.bounded { self.target.admit(now) } else { Admission::Pass }
+    }
+
+    #[inline]
+    fn enter(&self, probe: bool, now: Instant) -> Room {
+        let Some(limit) = self.places else { return Room::Taken };
+        let mut seat = self.seat.borrow_mut();
+        if matches!(*seat, Seat::Taken(..)) {
+            return Room::Taken;
+        }
+        let gate = &self.target.gate;
+        let entry = if probe {
+            Entry::In(gate.enter_anyway())
+        } else {
+            gate.enter(&Ask { limit, priority: self.priority, deadline: self.deadline }, now)
+        };
+        match entry {
+            Entry::In(under_way) => {
+                *seat = Seat::Taken(gate.place(under_way), now);
+                Room::Taken
+            }
+            Entry::Wait(turn) => {
+                *seat = Seat::InLine(turn);
+                Room::InLine
+            }
+            Entry::Full(waiting) => Room::Full { waiting },
+        }
     }
 
     fn settle(&self, probe: Option<Probe>, sign: Sign, now: Instant) {
         if self.bounded {
             self.target.settle(probe, sign, now);
         }
-    }
-
-    fn delays(&self) -> (Duration, Duration) {
-        self.target.delays_of(self.arm)
     }
 
     fn held_until(&self, now: Instant) -> Option<Instant> {
@@ -315,5 +461,13 @@ impl Shared for View<'_> {
 
     fn withdraw_retry(&self, now: Instant) -> bool {
         self.target.withdraw_retry(now)
+    }
+
+    fn earn_copy(&self) {
+        self.target.earn_copy();
+    }
+
+    fn withdraw_copy(&self) -> bool {
+        self.target.withdraw_copy()
     }
 }

@@ -41,6 +41,11 @@ pub(super) struct Perceived {
     /// Which values it is made with.
     pub(super) arm: Arm,
     pub(super) priority: Priority,
+    /// Attempts that may be under way at once; `None` where there is no such limit.
+    ///
+    /// A function has none, and is not counted: it may hold calls of its own inside it, or itself, and a place that is
+    /// held while another is waited for is how everything comes to a standstill. A service call waits for nothing else.
+    pub(super) places: Option<u32>,
     pub(super) learning: Learning,
     deferrable: bool,
     /// The deadline of the calls inside this one, and the retries they may make.
@@ -111,6 +116,9 @@ pub(super) fn perceive(runtime: &Inner, target: &Target, written: Written, execu
         repeatable: written.repeatable,
         restartable: written.restartable,
         execution_retries,
+        delays: (values.base_delay, values.max_delay),
+        // The body of a function borrows what its caller holds: two of it cannot run at once.
+        hedge: Some(values.hedge_delay).filter(|delay| !delay.is_zero() && bounded && !written.function),
         seed: runtime.seed,
     };
     Perceived {
@@ -119,6 +127,7 @@ pub(super) fn perceive(runtime: &Inner, target: &Target, written: Written, execu
         revision: values.revision,
         arm,
         priority,
+        places: (bounded && !written.function).then_some(u32::from(values.concurrency_limit)),
         learning,
         deferrable: deferrable || written.deferrable,
         inside,

@@ -349,7 +349,9 @@ pub(super) fn writing(call: &ServiceCall<'_>) -> Written {
 fn shareable<V: Clone>(result: &Result<Answer<V>, Error>) -> Option<Result<V, (Kind, String)>> {
     match result {
         Ok(answer) => Some(Ok(answer.value.clone())),
-        Err(error) if error.is_deadline() || (error.is_throttled() && error.attempts() == 0) => None,
+        Err(error) if error.is_deadline() || error.is_crowded() || (error.is_throttled() && error.attempts() == 0) => {
+            None
+        }
         Err(error) => Some(Err((error.kind(), error.to_string()))),
     }
 }

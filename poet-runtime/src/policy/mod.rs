@@ -8,10 +8,12 @@ pub(crate) mod breaker;
 pub(crate) mod budget;
 pub(crate) mod cache;
 pub(crate) mod deferral;
+pub(crate) mod hedge;
 pub(crate) mod jitter;
+pub(crate) mod limit;
 pub(crate) mod retry;
 mod set;
 pub(crate) mod timeout;
 
 pub(crate) use jitter::fraction;
-pub(crate) use set::{Action, CallPolicy, Event, Limits, Shared};
+pub(crate) use set::{Action, CallPolicy, Event, Limits, Room, Shared};

@@ -1,6 +1,6 @@
 //! Asks the policies about one call, in order of precedence, and says what to do next.
 //!
-//! Deadline, then what the service asked for, then its circuit; after a failure, whether the operation may be started
+//! Deadline, then what the service asked for, then its circuit, then whether there is a place; after a failure, whether the operation may be started
 //! again at all, whether another try was learned to pay, whether there is time, and whether the budgets allow it.
 
 use super::breaker::{Admission, Probe, Sign};
@@ -31,12 +31,18 @@ pub(crate) enum Event {
 /// What is to be done about it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
-    /// Start an attempt and drop it at `until`. No other follows if it is the `last`.
+    /// Start an attempt and drop it at `until`. No other follows if it is the `last`. If it is not done at `hedge`, a
+    /// second copy may race it.
     Start {
         until: Instant,
         last: bool,
+        hedge: Option<Instant>,
     },
     Sleep {
+        until: Instant,
+    },
+    /// Wait for a place, until then at the longest.
+    StandInLine {
         until: Instant,
     },
     /// The last answer stands.
@@ -67,6 +73,10 @@ pub(crate) struct Limits {
     pub(crate) restartable: bool,
     /// Retries that are left to this execution.
     pub(crate) execution_retries: u8,
+    /// The delay before the first retry, and the longest before any.
+    pub(crate) delays: (Duration, Duration),
+    /// How long the first attempt is waited for before a second copy of it is sent; `None`: none is.
+    pub(crate) hedge: Option<Duration>,
     pub(crate) seed: u64,
 }
 
@@ -83,16 +93,31 @@ impl Limits {
     }
 }
 
+/// Whether there is room for another attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// The attempt has a place.
+    Taken,
+    /// It stands in line for one.
+    InLine,
+    /// It would not get one in time; so many wait.
+    Full { waiting: u32 },
+}
+
 /// What calls of one service have in common. What only a failure makes interesting is asked for only then.
 pub(crate) trait Shared {
     fn admit(&self, now: Instant) -> Admission;
+    /// Takes a place for an attempt or stands in line for one. A probe is never kept waiting: there are few, and others
+    /// wait for what they find out.
+    fn enter(&self, probe: bool, now: Instant) -> Room;
     fn settle(&self, probe: Option<Probe>, sign: Sign, now: Instant);
-    /// The delay before the first retry, and the longest before any.
-    fn delays(&self) -> (Duration, Duration);
     /// Until when the service asked to be left alone, if that is still ahead.
     fn held_until(&self, now: Instant) -> Option<Instant>;
     fn hold(&self, until: Instant);
     fn withdraw_retry(&self, now: Instant) -> bool;
+    /// Counts an attempt that may be raced, which earns a share of a copy.
+    fn earn_copy(&self);
+    fn withdraw_copy(&self) -> bool;
 }
 
 /// The policies of one call.
@@ -107,9 +132,17 @@ pub(crate) struct CallPolicy {
     until: Instant,
     /// The failure of the attempt before.
     after: Option<FailureKind>,
+    /// When that attempt ended, if nothing but the backoff is waited for since.
+    backing_off: Option<Instant>,
+    /// What was waited before the attempt under way; `None` if something else than the backoff decided it.
+    waited: Option<Duration>,
     /// What to tell the caller if the attempt that was dropped at its limit stays the last.
     timed_out: Option<Kind>,
     retries: u8,
+    /// When the second copy of the attempt under way was sent.
+    copied: Option<Instant>,
+    /// Second copies sent; each is counted among the attempts and the retries as well.
+    copies: u8,
 }
 
 impl CallPolicy {
@@ -122,8 +155,12 @@ impl CallPolicy {
             started: limits.began,
             until: limits.began,
             after: None,
+            backing_off: None,
+            waited: None,
             timed_out: None,
             retries: 0,
+            copied: None,
+            copies: 0,
         }
     }
 
@@ -137,6 +174,16 @@ impl CallPolicy {
         self.retries
     }
 
+    /// Second copies sent. Each took from the budgets as a retry does.
+    pub(crate) fn copies(&self) -> u8 {
+        self.copies
+    }
+
+    /// When the second copy of the attempt under way was sent.
+    pub(crate) fn copied(&self) -> Option<Instant> {
+        self.copied
+    }
+
     /// When the attempt under way began.
     pub(crate) fn started(&self) -> Instant {
         self.started
@@ -145,6 +192,14 @@ impl CallPolicy {
     /// The failure of the attempt before the one under way.
     pub(crate) fn after(&self) -> Option<FailureKind> {
         self.after
+    }
+
+    /// What was waited before the attempt under way, where the backoff alone decided it.
+    ///
+    /// What the service asked for is left out: it asks for longer where longer is needed, so how such retries fare says
+    /// nothing about waiting as long without having been asked.
+    pub(crate) fn waited(&self) -> Option<Duration> {
+        self.waited
     }
 
     /// Whether the deadline of the call ends the attempt under way before its own limit does, and has come.
@@ -197,6 +252,7 @@ impl CallPolicy {
             if until >= limits.deadline {
                 return self.give_up_or(Withheld::Deadline, Kind::Throttled { retry_after: Some(until - now) });
             }
+            self.backing_off = None;
             return Action::Sleep { until };
         }
         self.probe = match shared.admit(now) {
@@ -206,10 +262,62 @@ impl CallPolicy {
                 return self.give_up_or(Withheld::CircuitOpen, Kind::CircuitOpen { retry_in });
             }
         };
+        match shared.enter(self.probe.is_some(), now) {
+            Room::Taken => {}
+            Room::InLine => {
+                self.backing_off = None;
+                return Action::StandInLine { until: limits.deadline };
+            }
+            Room::Full { waiting } => return self.give_up_or(Withheld::Deadline, Kind::Crowded { waiting }),
+        }
         self.attempts = self.attempts.saturating_add(1);
         self.started = now;
+        self.waited = self.backing_off.take().map(|ended| now.saturating_duration_since(ended));
         self.until = limits.attempt.map_or(limits.deadline, |limit| after(now, limit).min(limits.deadline));
-        Action::Start { until: self.until, last: self.attempts > limits.most_retries() }
+        self.copied = None;
+        let hedge = self.hedge();
+        if hedge.is_some() {
+            shared.earn_copy();
+        }
+        Action::Start { until: self.until, last: self.attempts > self.limits.most_retries() && hedge.is_none(), hedge }
+    }
+
+    /// When the attempt that starts now may be raced. Only what may be executed twice is, and only a first attempt: a
+    /// retry is a second request already.
+    fn hedge(&self) -> Option<Instant> {
+        let limits = &self.limits;
+        let delay = limits.hedge.filter(|_| limits.repeatable && limits.restartable)?;
+        let at = after(self.started, delay);
+        (self.attempts == 1 && self.probe.is_none() && at < self.until).then_some(at)
+    }
+
+    /// Whether a second copy of the attempt under way is sent now. It takes from the budgets what a retry takes.
+    pub(crate) fn race(&mut self, shared: &impl Shared, now: Instant) -> bool {
+        let races = self.hedge().is_some_and(|at| at <= now)
+            && self.copied.is_none()
+            && now < self.until
+            && shared.held_until(now).is_none()
+            && self.retries < self.limits.execution_retries
+            && shared.withdraw_copy()
+            && shared.withdraw_retry(now);
+        if races {
+            self.retries += 1;
+            self.copies += 1;
+            self.attempts += 1;
+            self.copied = Some(now);
+        }
+        races
+    }
+
+    /// One of the two copies under way failed, and the other goes on as the attempt.
+    pub(crate) fn lose(&mut self, first: bool, class: Class, shared: &impl Shared, now: Instant) {
+        shared.settle(None, sign(class), now);
+        if let Class::Throttled { retry_after: Some(wait) } = class {
+            shared.hold(after(now, wait.min(LONGEST_HOLD)));
+        }
+        if let (true, Some(copied)) = (first, self.copied) {
+            self.started = copied;
+        }
     }
 
     #[inline]
@@ -231,7 +339,7 @@ impl CallPolicy {
             return self.give_up(None);
         }
         let fraction = jitter::fraction(self.limits.seed, u64::from(retry));
-        let (base, longest) = shared.delays();
+        let (base, longest) = self.limits.delays;
         let backoff = retry::backoff(base, longest, retry, fraction);
         let until = after(now, asked.map_or(backoff, |wait| wait.max(backoff)));
         if until >= self.limits.deadline {
@@ -245,6 +353,7 @@ impl CallPolicy {
         }
         self.retries += 1;
         self.after = Some(kind);
+        self.backing_off = asked.is_none_or(|wait| wait <= backoff).then_some(now);
         if until <= now { self.start(shared, now) } else { Action::Sleep { until } }
     }
 
@@ -303,6 +412,7 @@ mod tests {
         budget: RefCell<Budget>,
         held: Cell<Option<Instant>>,
         successes: Cell<u64>,
+        room: Cell<Room>,
     }
 
     impl World {
@@ -312,6 +422,7 @@ mod tests {
                 budget: RefCell::new(Budget::new()),
                 held: Cell::new(None),
                 successes: Cell::new(0),
+                room: Cell::new(Room::Taken),
             }
         }
     }
@@ -320,8 +431,8 @@ mod tests {
         fn admit(&self, now: Instant) -> Admission {
             self.breaker.borrow_mut().admit(THRESHOLDS, now)
         }
-        fn delays(&self) -> (Duration, Duration) {
-            (Duration::from_millis(200), Duration::from_secs(10))
+        fn enter(&self, probe: bool, _: Instant) -> Room {
+            if probe { Room::Taken } else { self.room.get() }
         }
         fn settle(&self, probe: Option<Probe>, sign: Sign, now: Instant) {
             self.successes.set(self.successes.get() + u64::from(sign == Sign::Well));
@@ -336,6 +447,10 @@ mod tests {
         fn withdraw_retry(&self, now: Instant) -> bool {
             self.budget.borrow_mut().withdraw(self.successes.get(), now)
         }
+        fn earn_copy(&self) {}
+        fn withdraw_copy(&self) -> bool {
+            true
+        }
     }
 
     fn limits(began: Instant) -> Limits {
@@ -348,6 +463,8 @@ mod tests {
             repeatable: true,
             restartable: true,
             execution_retries: 6,
+            delays: (Duration::from_millis(200), Duration::from_secs(10)),
+            hedge: None,
             seed: 1,
         }
     }
@@ -367,7 +484,7 @@ mod tests {
                     }
                     policy.on(end, world, now)
                 }
-                Action::Sleep { until } => {
+                Action::Sleep { until } | Action::StandInLine { until } => {
                     assert!(until < limits.deadline, "a sleep past the deadline");
                     now = until;
                     policy.on(Event::Woke, world, now)
@@ -476,6 +593,41 @@ mod tests {
         assert_eq!(other.on(Event::Began, &world, now), Action::Sleep { until: now + Duration::from_secs(5) });
     }
 
+    /// Fails once at `began`, and is woken when it asked to be, or a second later; what was waited before the retry.
+    fn waited(world: &World, first: Class, late: Duration) -> (Duration, Option<Duration>) {
+        let began = Instant::now();
+        let mut policy = CallPolicy::new(limits(began));
+        policy.on(Event::Began, world, began);
+        assert_eq!(policy.waited(), None, "nothing is waited for before a first attempt");
+        let Action::Sleep { until } = policy.on(finished(first), world, began) else { panic!("no retry") };
+        let woke = until + late;
+        assert!(matches!(policy.on(Event::Woke, world, woke), Action::Start { .. }));
+        (woke - began, policy.waited())
+    }
+
+    #[test]
+    fn what_was_waited_before_a_retry_is_the_time_that_passed_and_not_the_time_that_was_planned() {
+        let (passed, waited) = waited(&World::new(), Class::Transient, Duration::from_secs(1));
+        assert_eq!(waited, Some(passed));
+    }
+
+    #[test]
+    fn a_wait_that_the_service_asked_for_is_none_of_the_backoff() {
+        let asked = Class::Throttled { retry_after: Some(Duration::from_secs(5)) };
+        assert_eq!(waited(&World::new(), asked, Duration::ZERO).1, None);
+        let short = Class::Throttled { retry_after: Some(Duration::ZERO) };
+        assert!(waited(&World::new(), short, Duration::ZERO).1.is_some());
+        // Nor is one that it asked of another caller meanwhile.
+        let (world, now) = (World::new(), Instant::now());
+        let mut policy = CallPolicy::new(limits(now));
+        policy.on(Event::Began, &world, now);
+        let Action::Sleep { until } = policy.on(FAILED, &world, now) else { panic!("no retry") };
+        world.hold(until + Duration::from_secs(3));
+        let Action::Sleep { until } = policy.on(Event::Woke, &world, until) else { panic!("not held") };
+        policy.on(Event::Woke, &world, until);
+        assert_eq!((policy.attempts(), policy.waited()), (2, None));
+    }
+
     #[test]
     fn a_circuit_that_opens_in_the_middle_leaves_the_last_answer_standing() {
         let world = World::new();
@@ -486,6 +638,44 @@ mod tests {
         let (attempts, action) = play(Limits { began: limits.began, ..limits }, &world, &[]);
         assert_eq!(attempts, 0);
         assert!(matches!(action, Action::Reject { kind: Kind::CircuitOpen { retry_in: Some(_) }, .. }));
+    }
+
+    #[test]
+    fn without_a_place_nothing_is_started_and_the_circuit_is_asked_again_once_there_is_one() {
+        let (world, now) = (World::new(), Instant::now());
+        let mut policy = CallPolicy::new(limits(now));
+        world.room.set(Room::InLine);
+        let in_line = Action::StandInLine { until: now + Duration::from_secs(30) };
+        assert_eq!(policy.on(Event::Began, &world, now), in_line);
+        assert_eq!(policy.attempts(), 0);
+        (0..5).for_each(|_| world.settle(None, Sign::Ill, now));
+        world.room.set(Room::Taken);
+        let action = policy.on(Event::Woke, &world, now + Duration::from_secs(1));
+        assert!(matches!(action, Action::Reject { kind: Kind::CircuitOpen { .. }, .. }), "{action:?}");
+    }
+
+    #[test]
+    fn where_no_place_will_be_free_in_time_a_first_attempt_is_refused_and_a_retry_withheld() {
+        let (world, now) = (World::new(), Instant::now());
+        world.room.set(Room::Full { waiting: 9 });
+        let refused = Action::Reject { kind: Kind::Crowded { waiting: 9 }, withheld: None };
+        assert_eq!(play(limits(now), &world, &[]), (0, refused));
+        world.room.set(Room::Taken);
+        let mut policy = CallPolicy::new(limits(now));
+        policy.on(Event::Began, &world, now);
+        let Action::Sleep { until } = policy.on(FAILED, &world, now) else { panic!("no retry") };
+        world.room.set(Room::Full { waiting: 9 });
+        assert_eq!(policy.on(Event::Woke, &world, until), Action::Return { withheld: Some(Withheld::Deadline) });
+    }
+
+    #[test]
+    fn a_probe_is_made_whether_there_is_a_place_or_not() {
+        let (world, now) = (World::new(), Instant::now());
+        (0..5).for_each(|_| world.settle(None, Sign::Ill, now));
+        world.room.set(Room::Full { waiting: 9 });
+        let later = now + Duration::from_secs(61);
+        let mut policy = CallPolicy::new(limits(later));
+        assert!(matches!(policy.on(Event::Began, &world, later), Action::Start { .. }) && policy.is_probe());
     }
 
     #[test]
@@ -514,6 +704,46 @@ mod tests {
             assert_eq!(play(once, &world, &[FAILED]).0, 1, "never five failures in a row");
             assert_eq!(play(once, &world, &[spite]).0, 1);
         }
+    }
+
+    #[test]
+    fn a_second_copy_is_sent_only_of_a_first_attempt_of_what_may_be_repeated_and_within_the_budgets() {
+        let now = Instant::now();
+        let due = now + Duration::from_secs(1);
+        let hedged = Limits { hedge: Some(Duration::from_secs(1)), ..limits(now) };
+        let races = |limits: Limits, at: Instant, prepare: fn(&World)| {
+            let (world, mut policy) = (World::new(), CallPolicy::new(limits));
+            let Action::Start { last, hedge, .. } = policy.on(Event::Began, &world, now) else { panic!("no attempt") };
+            assert!(hedge.is_none() || !last, "another may follow");
+            prepare(&world);
+            let races = policy.race(&world, at);
+            assert!(!policy.race(&world, at), "there is no third copy");
+            (races, policy.attempts())
+        };
+        assert_eq!(races(hedged, due, |_| {}), (true, 2));
+        assert_eq!(races(limits(now), due, |_| {}), (false, 1), "it is off");
+        assert_eq!(races(hedged, due - Duration::from_millis(1), |_| {}), (false, 1), "it is not due");
+        assert_eq!(races(Limits { repeatable: false, ..hedged }, due, |_| {}), (false, 1));
+        assert_eq!(races(Limits { restartable: false, ..hedged }, due, |_| {}), (false, 1));
+        assert_eq!(races(Limits { execution_retries: 0, ..hedged }, due, |_| {}), (false, 1));
+        let held = |world: &World| world.hold(Instant::now() + Duration::from_secs(60));
+        assert_eq!(races(hedged, due, held), (false, 1), "the service asked to be left alone");
+        let spent = |world: &World| while world.withdraw_retry(Instant::now()) {};
+        let short = Limits { hedge: Some(Duration::from_millis(1)), ..hedged };
+        assert_eq!(races(short, now + Duration::from_millis(1), spent), (false, 1), "the budget is used up");
+        let world = World::new();
+        let mut policy = CallPolicy::new(hedged);
+        policy.on(Event::Began, &world, now);
+        let Action::Sleep { until } = policy.on(FAILED, &world, now) else { panic!("no retry") };
+        assert!(
+            matches!(policy.on(Event::Woke, &world, until), Action::Start { hedge: None, .. }),
+            "a retry is not raced"
+        );
+        (0..5).for_each(|_| world.settle(None, Sign::Ill, now));
+        let later = now + Duration::from_secs(61);
+        let mut probe = CallPolicy::new(Limits { began: later, deadline: later + Duration::from_secs(30), ..hedged });
+        assert!(matches!(probe.on(Event::Began, &world, later), Action::Start { hedge: None, .. }), "nor is a probe");
+        assert!(probe.is_probe());
     }
 
     fn ends() -> impl proptest::strategy::Strategy<Value = Vec<Event>> {

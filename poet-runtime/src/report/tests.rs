@@ -176,6 +176,19 @@ fn in_shadow_the_value_before_is_in_force() {
 }
 
 #[test]
+fn a_window_that_is_not_worth_acting_on_is_reported_as_such() {
+    let mut store = MemoryStore::new();
+    let mut noon = change(&crm(), "defer.hours", None, 0.0, f64::from(1 << 12), 1);
+    noon.new.standing = Standing::Found;
+    ready(store.publish(&noon, None)).unwrap();
+    let report = ready(Report::gather(&mut store, at(2))).unwrap();
+    let known = &report.targets[0].parameters[0];
+    assert_eq!((known.value, known.origin), (0.0, Origin::Found));
+    let shown = text::report(&report, Style::Plain);
+    assert!(shown.contains("not acted on: 12:00-13:00"), "{shown}");
+}
+
+#[test]
 fn an_execution_names_the_learned_rows_that_were_in_force_and_no_later_ones() {
     let report = gathered();
     let names = |execution: &Execution| execution.decided_by.iter().map(|row| row.revision).collect::<Vec<_>>();

@@ -495,7 +495,9 @@ enum Execution {
 fn execution(error: &Error) -> Execution {
     match error.kind() {
         Kind::Denied | Kind::Configuration | Kind::Pending { .. } => Execution::None,
-        Kind::CircuitOpen { .. } | Kind::Throttled { .. } | Kind::Deadline { .. } if error.attempts() == 0 => {
+        Kind::CircuitOpen { .. } | Kind::Crowded { .. } | Kind::Throttled { .. } | Kind::Deadline { .. }
+            if error.attempts() == 0 =>
+        {
             Execution::None
         }
         Kind::Service { class: Class::Permanent | Class::Transient | Class::Invalid } | Kind::InvalidResponse => {

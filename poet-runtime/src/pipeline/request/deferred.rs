@@ -5,9 +5,11 @@
 //! has not answered at the deadline may still have taken the job, so the job is called back and the caller told what is
 //! known.
 
+use super::avoided::Learned;
 use super::fallback::until;
 use super::{Order, Request, batched};
-use crate::calendar;
+use crate::calendar::{self, Window};
+use crate::clock::Wall;
 use crate::context;
 use crate::defer::{self, Occasion, Reason, Ticket};
 use crate::error::{Error, Kind};
@@ -89,7 +91,7 @@ pub(crate) fn obstacle(
     request: &Request,
     priority: Priority,
     left: Duration,
-) -> Option<(Reason, crate::Wall)> {
+) -> Option<(Reason, Wall)> {
     let inner = &runtime.0;
     let target = inner.registry.service_target(inner, &request.service, &request.operation, request.profile);
     let now = inner.clock.now();
@@ -97,7 +99,8 @@ pub(crate) fn obstacle(
     // Numbers are drawn only where they are used, so that a healthy call changes nothing for those after it.
     let fraction = rest.map_or(0.0, |_| jitter::fraction(inner.seed, inner.deferral.desk.counter()));
     let held = target.held_until(now);
-    decided(runtime, &request.service, now, Signs { priority, rest, held, left, fraction })
+    let learned = Learned::of(&target.values());
+    decided(runtime, &request.service, now, Signs { priority, rest, held, learned, left, fraction })
 }
 
 /// The same for a call that is only thought of: nothing is remembered of it, and no number drawn.
@@ -106,17 +109,18 @@ pub(crate) fn foreseen(
     (service, operation): (&str, &str),
     priority: Priority,
     left: Duration,
-) -> Option<(Reason, crate::Wall)> {
+) -> Option<(Reason, Wall)> {
     let inner = &runtime.0;
     let now = inner.clock.now();
     let target = inner.registry.known(service, operation);
     let rest = target.as_ref().and_then(|target| target.rest(now));
     let left =
         target.as_ref().map_or(left, |target| deadline(target, now, None).saturating_duration_since(now).min(left));
+    let learned = target.as_ref().map_or_else(Learned::default, |target| Learned::of(&target.values()));
     // What the service asked for holds for all its operations.
     let held = target.or_else(|| inner.registry.of_service(service).into_iter().next());
     let held = held.and_then(|target| target.held_until(now));
-    decided(runtime, service, now, Signs { priority, rest, held, left, fraction: 0.0 })
+    decided(runtime, service, now, Signs { priority, rest, held, learned, left, fraction: 0.0 })
 }
 
 /// What the process knows of a call and its service.
@@ -125,24 +129,26 @@ struct Signs {
     priority: Priority,
     rest: Option<Duration>,
     held: Option<Instant>,
+    learned: Learned,
     left: Duration,
     fraction: f64,
 }
 
-fn decided(runtime: &Runtime, service: &str, now: Instant, signs: Signs) -> Option<(Reason, crate::Wall)> {
-    let Signs { priority, rest, held, left, fraction } = signs;
+fn decided(runtime: &Runtime, service: &str, now: Instant, signs: Signs) -> Option<(Reason, Wall)> {
+    let Signs { priority, rest, held, learned, left, fraction } = signs;
     let wall = runtime.0.clock.anchor().wall(now);
     let service = runtime.config().services.get(service);
-    let end_of = |windows: &[calendar::Window]| {
-        calendar::end_of(windows, service.and_then(|service| service.timezone.as_deref()), wall)
-    };
+    let timezone = service.and_then(|service| service.timezone.as_deref());
+    let end_of = |windows: &[Window]| calendar::end_of(windows, timezone, wall);
+    let written = service.map_or(&[][..], |service| &service.avoid);
+    let patience = runtime.config().queue.expire_after;
     let facts = Facts {
         deferrable: true,
         priority,
         rest,
         held: held.map(|until| until.saturating_duration_since(now)),
         maintained_until: service.and_then(|service| end_of(&service.maintenance)),
-        avoided_until: service.and_then(|service| end_of(&service.avoid)),
+        avoided_until: end_of(written).max(learned.end(written, timezone, wall, patience)),
         now: wall,
         left,
         fraction,
@@ -154,7 +160,7 @@ fn decided(runtime: &Runtime, service: &str, now: Instant, signs: Signs) -> Opti
 }
 
 /// Why the call is not made now, and until when.
-fn wish(order: &Order) -> Option<(Reason, crate::Wall)> {
+fn wish(order: &Order) -> Option<(Reason, Wall)> {
     let Order { runtime, request, priority, deadline, .. } = order;
     if !can_be_put_off(order) {
         return None;
@@ -201,7 +207,7 @@ enum Put {
     Unknown,
 }
 
-async fn put_off(order: &Order, reason: Reason, due: crate::Wall, until: Instant) -> Put {
+async fn put_off(order: &Order, reason: Reason, due: Wall, until: Instant) -> Put {
     let Order { runtime, request, target, .. } = order;
     let (inner, desk) = (&runtime.0, &runtime.0.deferral.desk);
     let mut flight = Flight::take_off(inner, target, None, written(order), true);
@@ -306,12 +312,12 @@ fn written(order: &Order) -> Written {
 mod tests {
     use super::super::{AttemptContext, Failure, Fetched, now};
     use super::*;
+    use crate::Clock;
     use crate::config::{Config, ServiceConfig};
     use crate::defer::{Filter, State};
     use crate::outcome::Class;
     use crate::profile::Profile;
     use crate::store::BoxFuture;
-    use crate::{Clock, Wall};
 
     static PROFILE: Profile = Profile { caller: Some(find), ..Profile::named("scripted") };
 

@@ -312,6 +312,7 @@ fn word(error: &Error) -> &'static str {
         Kind::Timeout { .. } => "timeout",
         Kind::Deadline { .. } => "deadline",
         Kind::CircuitOpen { .. } => "circuit_open",
+        Kind::Crowded { .. } => "crowded",
         Kind::Throttled { .. } | Kind::Service { class: Class::Throttled { .. } } => "throttled",
         Kind::OutcomeUnknown => "outcome_unknown",
         Kind::BudgetExhausted => "retry_budget",

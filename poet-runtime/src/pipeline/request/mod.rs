@@ -4,6 +4,7 @@
 //! The stages stand in the order in which they are asked; each is a file beside this one. What none of them takes goes
 //! through [`Runtime::call`], and what fails there meets the fallbacks.
 
+mod avoided;
 mod batched;
 mod cached;
 mod deferred;

@@ -1,0 +1,180 @@
+//! What is proposed from a history, hour by hour of UTC, in the time zone of the service.
+
+use crate::evidence::{AttemptClass, Key};
+use crate::learner::tests::World;
+use crate::outcome::{Ending, FailureKind};
+use crate::parameter::{DEFER_HOURS, DEFER_MONTHLY, DEFER_WEEKDAYS, MonthlyHour};
+use crate::store::ParameterChange;
+
+const GOOD: Key = Key::Attempt(AttemptClass::Success);
+const BAD: Key = Key::Attempt(AttemptClass::Failure(FailureKind::Transient));
+
+/// 2026-01-05, a Monday, 00:00 UTC.
+const MONDAY: i64 = 490_992;
+
+/// A world whose history has `days` days from a Monday on, each hour with its share of failures.
+fn world(days: i64, share: impl Fn(i64) -> f64) -> World {
+    let mut world = World::default();
+    world.hour = MONDAY + days * 24;
+    for hour in MONDAY..world.hour {
+        add(&mut world, hour, share(hour));
+    }
+    world
+}
+
+fn add(world: &mut World, hour: i64, share: f64) {
+    let attempts = 400.0;
+    // Coins, not exact shares, so that days differ.
+    let failures = (0..400).filter(|_| world.random() < share).count() as f64;
+    world.history.add(hour, BAD, failures as u64);
+    world.history.add(hour, GOOD, (attempts - failures) as u64);
+}
+
+fn of_day(hour: i64) -> i64 {
+    (hour - MONDAY).rem_euclid(24)
+}
+
+fn moves(changes: &[ParameterChange], name: &str) -> Vec<(f64, bool)> {
+    let of_it = changes.iter().filter(|change| change.new.key.name == name);
+    of_it.map(|change| (change.new.value, change.new.is_applied())).collect()
+}
+
+const NOON: f64 = (1_u32 << 12) as f64;
+
+#[test]
+fn an_hour_that_fails_far_more_is_put_off_and_says_on_what_it_rests() {
+    let mut world = world(14, |hour| if of_day(hour) == 12 { 0.4 } else { 0.05 });
+    let changes = world.settle();
+    assert_eq!(moves(&changes, DEFER_HOURS.name), [(NOON, true)]);
+    assert_eq!(world.values.defer_hours, 1 << 12);
+    let row = &changes.iter().find(|change| change.new.key.name == DEFER_HOURS.name).unwrap().new;
+    assert_eq!(row.sample, 14);
+    assert!(row.confidence > 0.99 && row.interval.0 > 0.37 && row.interval.1 < 0.43, "{row:?}");
+    assert!(row.reason.contains("12:00-13:00") && row.reason.contains("over 14 of them"), "{}", row.reason);
+    let evidence: serde_json::Value = serde_json::from_str(&row.evidence).unwrap();
+    assert_eq!((&evidence["slots"][0]["slot"], &evidence["slots"][0]["seen"]), (&12.into(), &14.into()));
+    assert!(evidence["slots"][0]["factor"].as_f64().unwrap() > 5.0, "{evidence}");
+}
+
+#[test]
+fn a_lunch_hour_where_retries_help_is_reported_and_not_acted_on() {
+    let mut world = world(20, |hour| if of_day(hour) == 12 { 0.16 } else { 0.09 });
+    for hour in MONDAY..world.hour {
+        world.history.add(hour, Key::Retried(1, FailureKind::Transient), 40);
+        world.history.add(hour, Key::Recovered(1, FailureKind::Transient), 35);
+    }
+    let changes = world.settle();
+    assert_eq!(moves(&changes, DEFER_HOURS.name), [(NOON, false)]);
+    assert_eq!(world.values.defer_hours, 0);
+    let reason = &changes.iter().find(|change| change.new.key.name == DEFER_HOURS.name).unwrap().new.reason;
+    assert!(reason.ends_with("only reported"), "{reason}");
+}
+
+#[test]
+fn where_nothing_changes_no_window_appears() {
+    let mut world = world(60, |_| 0.05);
+    let changes = world.settle();
+    for parameter in [&DEFER_HOURS, &DEFER_WEEKDAYS, &DEFER_MONTHLY] {
+        assert_eq!(moves(&changes, parameter.name), [], "{}", parameter.name);
+    }
+}
+
+#[test]
+fn a_window_that_moves_in_the_world_moves_in_force() {
+    let mut world = world(20, |hour| if of_day(hour) == 12 { 0.4 } else { 0.05 });
+    world.settle();
+    assert_eq!(world.values.defer_hours, 1 << 12);
+    for day in 20..50 {
+        let midnight = MONDAY + day * 24;
+        for hour in midnight..midnight + 24 {
+            add(&mut world, hour, if of_day(hour) == 15 { 0.4 } else { 0.05 });
+        }
+        world.hour = midnight + 24;
+        world.settle();
+    }
+    assert_eq!(world.values.defer_hours, 1 << 15);
+}
+
+#[test]
+fn what_is_no_attempt_of_the_service_makes_no_window() {
+    let mut world = world(20, |_| 0.05);
+    let quiet = world.settle().iter().filter(|change| change.new.key.name == DEFER_HOURS.name).count();
+    for hour in (MONDAY..world.hour).filter(|hour| of_day(*hour) == 12) {
+        let kinds = [
+            Key::Attempt(AttemptClass::Permanent),
+            Key::Probed(AttemptClass::Failure(FailureKind::Timeout)),
+            Key::Call(Ending::CircuitOpen),
+            Key::Call(Ending::Cancelled),
+            Key::Call(Ending::Cached),
+        ];
+        kinds.into_iter().for_each(|key| world.history.add(hour, key, 10_000));
+    }
+    assert_eq!((quiet, moves(&world.settle(), DEFER_HOURS.name)), (0, Vec::new()));
+}
+
+#[test]
+fn failures_of_one_hour_on_two_days_make_no_window_however_many() {
+    let mut world = world(20, |_| 0.05);
+    for day in [3, 11] {
+        world.history.add(MONDAY + day * 24 + 12, BAD, 5_000_000);
+    }
+    assert_eq!(moves(&world.settle(), DEFER_HOURS.name), []);
+}
+
+#[test]
+fn a_local_hour_stays_one_hour_when_the_clock_changes() {
+    // Berlin's noon is 11:00 UTC until the 29th of March 2026, and 10:00 UTC from then on.
+    let change = MONDAY + 83 * 24;
+    let noon = |hour: i64| of_day(hour) == if hour < change { 11 } else { 10 };
+    let share = |hour: i64| if hour > change - 14 * 24 && noon(hour) { 0.4 } else { 0.05 };
+    let mut berlin = world(97, share);
+    berlin.timezone = Some("Europe/Berlin");
+    berlin.settle();
+    assert_eq!(berlin.values.defer_hours, 1 << 12);
+}
+
+#[test]
+fn today_says_nothing_before_it_has_ended() {
+    let share = |hour: i64| if of_day(hour) == 12 { 0.4 } else { 0.05 };
+    let (before, mut later) = (world(14, share), world(14, share));
+    later.hour += 20;
+    for hour in before.hour..later.hour {
+        later.history.add(hour, BAD, 100_000);
+    }
+    let reasons = |world: &World| {
+        let of_it = world.learn().into_iter().filter(|change| change.new.key.name == DEFER_HOURS.name);
+        of_it.map(|change| change.new.evidence).collect::<Vec<_>>()
+    };
+    assert_eq!(reasons(&before), reasons(&later));
+}
+
+#[test]
+fn a_day_of_the_week_is_learned_after_eight_weeks_and_not_before() {
+    let sunday = |hour: i64| (hour - MONDAY) / 24 % 7 == 6;
+    let share = |hour: i64| if sunday(hour) { 0.9 } else { 0.02 };
+    let mut early = world(49, share);
+    assert_eq!(moves(&early.settle(), DEFER_WEEKDAYS.name), []);
+    let changes = world(70, share).settle();
+    let sundays = f64::from(1 << 6);
+    assert_eq!(moves(&changes, DEFER_WEEKDAYS.name), [(sundays, true)]);
+}
+
+#[test]
+fn a_first_saturday_is_learned_from_six_of_eight_months_and_not_from_five() {
+    // The first Saturdays of January to August 2026, from the first Monday of the year: only those of ended days count.
+    let firsts = [-2, 33, 61, 89, 117, 152, 180, 208].map(|day: i64| MONDAY + day * 24 + 2);
+    let rule = |hits: usize| {
+        let from = MONDAY - 4 * 24;
+        let mut world = World::default();
+        world.hour = MONDAY + 220 * 24;
+        for hour in from..world.hour {
+            let hit = firsts.iter().take(hits).any(|first| *first == hour);
+            add(&mut world, hour, if hit { 0.8 } else { 0.01 });
+        }
+        moves(&world.settle(), DEFER_MONTHLY.name)
+    };
+    let first_saturday = MonthlyHour { week: 1, weekday: 5, hour: 2 };
+    assert_eq!(rule(8), [(f64::from(first_saturday.code()), true)]);
+    assert_eq!(rule(6), [(f64::from(first_saturday.code()), true)]);
+    assert_eq!(rule(5), []);
+}
