@@ -1,5 +1,6 @@
 //! What may be typed after `poet`.
 
+use crate::simulate::{self, Simulate};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use poet_runtime::FailureKind;
 use poet_runtime::defer::State;
@@ -22,6 +23,7 @@ Examples:
   poet params history --format json            every move of every value, for a machine
   poet queue list --state uncertain            calls that were put off, and that a person has to look at
   poet queue run                               make those that are due, with the services of the configuration
+  poet simulate small                          what the runtime does in a world that fails as stated
 
 Exit codes: 0 an answer, 1 nothing found, not possible, or no poet database, 2 a command that cannot be understood.
 Colour is used on a terminal only, and never where NO_COLOR is set."
@@ -49,6 +51,8 @@ pub(crate) enum Format {
     Text,
     /// Stable names, rates as fractions, times in seconds
     Json,
+    /// A page with curves, of `simulate` only
+    Html,
 }
 
 #[derive(Debug, Subcommand)]
@@ -75,6 +79,9 @@ that were dropped by their caller or joined to another do not count.")]
     /// Calls that were put off: what became of them, and what shall
     #[command(subcommand)]
     Queue(Queue),
+    /// Live a world through in virtual time: what policies are worth, and what is learned
+    #[command(after_help = simulate::EXAMPLES)]
+    Simulate(Simulate),
 }
 
 #[derive(Debug, Subcommand)]

@@ -10,6 +10,7 @@ mod arguments;
 mod database;
 mod params;
 mod queue;
+mod simulate;
 mod work;
 
 use arguments::{Arguments, Command, Format};
@@ -32,16 +33,22 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<String, Refusal> {
-    let path = database::path(arguments, std::env::var_os("POET_DB"))?;
+    if arguments.format == Format::Html && !matches!(arguments.command, Command::Simulate(_)) {
+        return Err(Refusal::usage("`--format html` is for `poet simulate`; write text or json"));
+    }
+    let path = || database::path(arguments, std::env::var_os("POET_DB"));
     match &arguments.command {
         Command::Report { service, limit } => {
             let scope = Scope { service: service.clone(), executions: *limit };
-            let report = database::gather(&path, &scope)?;
+            let report = database::gather(&path()?, &scope)?;
             non_empty(&report, service.as_deref())?;
             Ok(arguments.format.of(|style| text::report(&report, style), || json::report(&report)))
         }
-        Command::Params(command) => params::run(command, &database::gather(&path, &command.scope())?, arguments.format),
-        Command::Queue(command) => queue::run(command, arguments, &path),
+        Command::Params(command) => {
+            params::run(command, &database::gather(&path()?, &command.scope())?, arguments.format)
+        }
+        Command::Queue(command) => queue::run(command, arguments, &path()?),
+        Command::Simulate(simulate) => simulate::run(simulate, arguments.format),
     }
 }
 
@@ -76,7 +83,7 @@ impl Format {
     fn of(self, text: impl FnOnce(Style) -> String, json: impl FnOnce() -> serde_json::Value) -> String {
         match self {
             Self::Text => text(style()),
-            Self::Json => format!("{:#}\n", json()),
+            Self::Json | Self::Html => format!("{:#}\n", json()),
         }
     }
 }

@@ -27,7 +27,7 @@ pub(crate) fn run(arguments: &Arguments, path: &Path) -> Result<String, Refusal>
     let (worked, left) = runtime.block_on(work(config, path))?;
     Ok(match arguments.format {
         Format::Text => text(&worked, &left),
-        Format::Json => format!("{:#}\n", json(&worked, &left)),
+        Format::Json | Format::Html => format!("{:#}\n", json(&worked, &left)),
     })
 }
 

@@ -1,4 +1,4 @@
-//! Services that fail in stated, seeded patterns.
+//! Services that fail in stated, seeded patterns, and [worlds](world) of them that are lived through in virtual time.
 //!
 //! A [`Pattern`] is written as a short sentence a person can read in a report, and decides every call by itself: the
 //! same text gives the same faults, on any machine, in any order, also after the service was restarted. Nothing here
@@ -21,10 +21,16 @@
 //! # Ok::<(), poet_simulator::InvalidPattern>(())
 //! ```
 
+pub mod campaign;
 mod grammar;
+pub mod judge;
 mod pattern;
+pub mod peers;
+pub mod policy;
 mod random;
 pub mod replay;
+pub mod show;
+pub mod tune;
 pub mod world;
 
 pub use grammar::InvalidPattern;

@@ -127,7 +127,7 @@ fn replay(service: &str, outages: &[(i64, f64)], rate: f64) -> Cost {
             }
         }
     }
-    let moved = bench.learned().iter().any(|row| row.key.name == "breaker.open_for" && row.applied);
+    let moved = bench.learned().iter().any(|row| row.key.name == "breaker.open_for" && row.is_applied());
     cost.open_for = moved.then(|| bench.values().open_for.as_secs_f64() / 60.0);
     cost
 }

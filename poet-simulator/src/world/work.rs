@@ -1,39 +1,61 @@
-//! The work that is asked of a world: customers come and want things done in up to four services.
+//! The work that is asked of a world: customers come and want things done in its services, one after the other.
 
-use super::fleet::{Fleet, Harbour, WORLD};
-use super::reference::{CUSTOMERS, DIURNAL, Policy, REFERENCE};
-use super::service::{Model, exponential};
-use super::tally::Tally;
+use super::fleet::{Ask, Fleet, Harbour, WORLD};
+use super::log::{Log, Watched};
+use super::moves::Move;
+use super::service::exponential;
+use super::spec::{Step, World};
+use super::tally::{Summary, Tally};
+use crate::peers::{Clairvoyant, Gone, Kind, Part, Peer};
+use crate::policy::{self, Policy, Without};
 use crate::random::SplitMix64;
+use poet_runtime::defer::MemoryQueue;
 use poet_runtime::parameter::Values;
 use poet_runtime::service::{Caller, Request};
-use poet_runtime::{Clock, Disposition, Error, Priority, Reply, Runtime, Wall};
+use poet_runtime::store::{MemoryStore, Store};
+use poet_runtime::{Class, Clock, Disposition, Priority, Reply, Runtime, Wall};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-/// Midnight of a Monday.
-const MONDAY: Wall = Wall::from_millis(1_699_833_600_000);
-/// How long the end of what was put off is waited for.
-const PATIENCE: Duration = Duration::from_secs(4 * 3_600);
-/// The share of requests that somebody waits for.
-const HIGH: f64 = 0.3;
-/// How likely each of the three services is wanted.
-const WANTED: f64 = 0.8;
+/// How often somebody looks at how far the world is.
+const LOOK: f64 = 1.0 / 200.0;
 
 /// One run of a world under a policy.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Run {
+    /// The world.
+    pub world: Arc<World>,
     /// What the client does.
     pub policy: Policy,
-    /// Days of the world; the first half is for learning, the second is measured.
+    /// How many days it lives.
     pub days: f64,
     /// Requests per second, in the mean.
     pub rate: f64,
-    /// The world's seed.
+    /// Its seed.
     pub seed: u64,
+    /// Where every call, attempt and decision is written.
+    pub log: Log,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Lived {
+    /// The figures of what is measured.
+    pub summary: Summary,
+    /// The figures of each part of its life: its days, where there are enough.
+    pub parts: Vec<Summary>,
+    /// How long a part is, in days.
+    pub part: f64,
+    /// The values in force at its end, by service and operation.
+    pub values: Vec<(String, String, Values)>,
+    /// What was learned, in order.
+    pub moves: Vec<Move>,
+    /// How often each operation was asked, by service and operation.
+    pub asked: BTreeMap<(String, String), u64>,
 }
 
 /// Lives a world through, in virtual time.
@@ -42,194 +64,330 @@ pub struct Run {
 ///
 /// If no tokio runtime can be made.
 #[must_use]
-pub fn run(run: Run, mut progress: impl FnMut(f64)) -> Lived {
+pub fn run(run: &Run, mut progress: impl FnMut(f64)) -> Lived {
     let time = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     time.expect("a runtime needs no more than a thread").block_on(async move {
-        let world = World::new(run);
+        let life = Life::begin(run);
         let mut under_way = JoinSet::new();
         let mut chance = SplitMix64::of(run.seed, 1, 0);
-        let end = run.days * 86_400.0;
-        let mut number = 0;
+        let end = life.fleet.seconds();
         let mut told = 0.0;
-        let mut before = world.fleet.asked();
-        loop {
-            let second = world.fleet.second();
+        let mut number = 0;
+        while let Some(wait) = life.next(number, &mut chance) {
+            tokio::time::sleep(wait).await;
+            let second = life.fleet.second();
             if second >= end {
                 break;
             }
-            if second < end / 2.0 {
-                before = world.fleet.asked();
-            }
-            if second - told >= end / 50.0 {
+            if second - told >= end * LOOK {
                 told = second;
                 progress(second / end);
             }
-            let rate = run.rate * DIURNAL[(second / 3_600.0) as usize % 24];
-            tokio::time::sleep(Duration::from_secs_f64(exponential(1.0 / rate, chance.unit()))).await;
             number += 1;
-            let visit = world.clone();
-            under_way.spawn(async move { visit.runtime.clone().scope(visit.request(number)).await });
+            let visit = life.clone();
+            match &life.client {
+                Client::Runtime(runtime) => {
+                    let runtime = runtime.clone();
+                    under_way.spawn(async move { runtime.scope(visit.request(number)).await })
+                }
+                Client::Peer(_) | Client::Clairvoyant(_) => under_way.spawn(async move { visit.request(number).await }),
+            };
             while under_way.try_join_next().is_some() {}
         }
         while under_way.join_next().await.is_some() {}
-        world.tally().calls = world.fleet.asked().calls - before.calls;
-        world.tally().down_calls = world.fleet.asked().down - before.down;
-        let values =
-            |model: &Model, operation| Some((model.name, operation, world.runtime.values(model.name, operation)?));
-        let operations = ["get", "update", "upsert", "upsert_all"];
-        let learned = REFERENCE.iter().flat_map(|model| operations.map(|operation| values(model, operation)));
-        Lived { tally: world.tally().clone(), values: learned.flatten().collect(), asked: world.fleet.operations() }
+        life.end().await
     })
 }
 
-/// What came of a run.
 #[derive(Clone, Debug)]
-pub struct Lived {
-    /// The counts of its second half.
-    pub tally: Tally,
-    /// The values in force at its end, by service and operation.
-    pub values: Vec<(&'static str, &'static str, Values)>,
-    /// How often each operation was asked over the whole run, by service and operation.
-    pub asked: BTreeMap<(String, String), u64>,
+enum Client {
+    Runtime(Runtime),
+    Peer(Arc<Peer>),
+    Clairvoyant(Arc<Clairvoyant>),
 }
 
 #[derive(Clone, Debug)]
-struct World {
-    run: Run,
-    runtime: Runtime,
+struct Life {
+    world: Arc<World>,
+    seed: u64,
+    rate: f64,
+    client: Client,
     fleet: Arc<Fleet>,
-    tally: Arc<Mutex<Tally>>,
-    /// The share of customers up to each.
+    store: MemoryStore,
+    /// The share of items up to each.
     shares: Arc<Vec<f64>>,
 }
 
-impl World {
-    fn new(run: Run) -> Self {
-        let clock = Clock::virtual_from(MONDAY);
+impl Life {
+    fn begin(run: &Run) -> Self {
+        let world = run.world.clone();
+        let clock = Clock::virtual_from(Wall::from_millis(world.begin));
         let seconds = run.days * 86_400.0;
-        let fleet = Arc::new(Fleet::new(&REFERENCE, seconds, run.seed, clock.clone()));
-        let runtime = Runtime::builder()
-            .configuration(run.policy.config())
-            .in_memory()
-            .clock(clock)
-            .seed(run.seed)
-            .build()
-            .expect("the configuration of a policy is correct");
-        runtime.extension::<Harbour>().keep(&fleet);
-        let weights: Vec<f64> = (1..=CUSTOMERS).map(|rank| (rank as f64).powf(-0.8)).collect();
+        let fleet = Arc::new(Fleet::new(world.clone(), seconds, run.seed, clock.clone(), run.log.clone()));
+        let store = MemoryStore::new();
+        let through = |without, held| {
+            let watched =
+                Watched { store: store.clone(), log: run.log.clone(), clock: clock.clone(), begin: world.begin };
+            let runtime = Runtime::builder()
+                .configuration(policy::config(&world, without, held))
+                .store(watched)
+                .queue(MemoryQueue::new())
+                .clock(clock.clone())
+                .profile(&WORLD)
+                .seed(run.seed)
+                .build()
+                .expect("the configuration of a policy is correct");
+            runtime.extension::<Harbour>().keep(&fleet);
+            Client::Runtime(runtime)
+        };
+        let client = match run.policy {
+            Policy::Peer(kind) => Client::Peer(Arc::new(Peer::new(kind, world.services.len(), run.seed))),
+            Policy::Clairvoyant => Client::Clairvoyant(Arc::new(Clairvoyant::new(fleet.clone(), run.seed))),
+            Policy::Learned(without) => through(without, None),
+            Policy::Static(name) => match world.statics.get(name) {
+                Some(held) => through(Without::Nothing, Some(held)),
+                None => Client::Peer(Arc::new(Peer::new(Kind::Fixed, world.services.len(), run.seed))),
+            },
+        };
+        let weights: Vec<f64> =
+            (1..=world.arrivals.items).map(|rank| (rank as f64).powf(-world.arrivals.skew)).collect();
         let all: f64 = weights.iter().sum();
         let shares = weights.iter().scan(0.0, |sum, weight| {
             *sum += weight / all;
             Some(*sum)
         });
-        Self { run, runtime, fleet, tally: Arc::default(), shares: Arc::new(shares.collect()) }
+        let shares = Arc::new(shares.collect());
+        Self { world, seed: run.seed, rate: run.rate, client, fleet, store, shares }
     }
 
-    fn tally(&self) -> MutexGuard<'_, Tally> {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How long the next request is waited for; `None` where none comes any more.
+    fn next(&self, number: u64, chance: &mut SplitMix64) -> Option<Duration> {
+        let second = self.fleet.second();
+        let wait = match &self.world.arrivals.trace {
+            Some(trace) => trace.get(number as usize)? - second,
+            None => {
+                let hour = (second / 3_600.0) as usize % 24;
+                let rate = self.rate * self.world.arrivals.hours[hour];
+                if rate > 0.0 {
+                    exponential(1.0 / rate, chance.unit())
+                } else {
+                    // Nobody comes in this hour.
+                    ((second / 3_600.0).floor() + 1.0) * 3_600.0 - second
+                }
+            }
+        };
+        Some(super::fleet::seconds(wait))
     }
 
-    /// One customer's visit: look the customer up, then do what is wanted.
+    async fn end(mut self) -> Lived {
+        if let Client::Runtime(runtime) = &self.client {
+            // A store in memory does not fail.
+            let _ = runtime.flush().await;
+        }
+        let worth = &self.world.worth;
+        let parts = self.fleet.parts();
+        let from = (self.world.measured_from * parts.len() as f64).round() as usize;
+        let mut measured = Tally::default();
+        parts[from.min(parts.len() - 1)..].iter().for_each(|part| measured.add(part));
+        let mut summary = measured.summary(worth);
+        if let Some(after) = self.fleet.recovers_after(self.rate) {
+            summary.recovers_after = after;
+        }
+        let changes = self.store.changes(None).await.unwrap_or_default();
+        let steps = self.world.steps.iter();
+        let operations = steps.flat_map(|step| {
+            let service = &self.world.services[step.service].name;
+            [Some(&step.operation), step.bulk.as_ref()].into_iter().flatten().map(move |operation| (service, operation))
+        });
+        let values = |(service, operation): (&String, &String)| match &self.client {
+            Client::Runtime(runtime) => Some((service.clone(), operation.clone(), runtime.values(service, operation)?)),
+            Client::Peer(_) | Client::Clairvoyant(_) => None,
+        };
+        Lived {
+            summary,
+            part: self.fleet.seconds() / 86_400.0 / parts.len() as f64,
+            parts: parts.iter().map(|part| part.summary(worth)).collect(),
+            values: operations.filter_map(values).collect(),
+            moves: changes.iter().map(|change| Move::of(change, self.world.begin)).collect(),
+            asked: self.fleet.operations(),
+        }
+    }
+
+    /// One request: every step that it wants, until one fails.
     async fn request(&self, number: u64) {
-        let mut chance = SplitMix64::of(self.run.seed, 2, number);
-        let customer = self.shares.partition_point(|share| *share < chance.unit());
-        let customer = format!("C-{customer:03}");
-        let wanted =
-            ["salesforce_crm", "billing_system", "analytics_warehouse"].map(|name| (name, chance.unit() < WANTED));
-        let priority = if chance.unit() < HIGH { Priority::High } else { Priority::Normal };
-
-        let measured = self.fleet.second() >= self.run.days * 43_200.0;
+        let mut chance = SplitMix64::of(self.seed, 2, number);
+        let item = self.shares.partition_point(|share| *share < chance.unit());
+        let item = format!("C-{item:03}");
+        let wanted: Vec<bool> = self.world.steps.iter().map(|step| chance.unit() < step.share).collect();
+        let high = chance.unit() < self.world.arrivals.high;
         let began = self.fleet.second();
-        let mut visit = Visit { now: true, failed: None, waiting: Vec::new() };
-        visit.take(self.read("customer_database", &customer, priority, measured).await);
-        for (service, _) in wanted.into_iter().filter(|(_, wanted)| *wanted) {
+        let part = self.fleet.part(began);
+        let mut visit = Visit { now: true, failed: None, put_off: false, waiting: Vec::new() };
+        for (index, step) in self.world.steps.iter().enumerate().filter(|(index, _)| wanted[*index]) {
+            let wrong = step.wrong > 0.0 && chance.unit() < step.wrong;
+            self.fleet.want(step.service);
+            let taken = self.step(index, &item, wrong, high).await;
+            self.tell(step, number, began, &taken);
+            self.count(part, step, &item, wrong, &taken);
+            if wrong && matches!(taken, Taken::Gone(Gone::Failed(Class::Permanent))) {
+                // That it is refused is all that was wanted.
+                continue;
+            }
+            visit.take(taken);
             if visit.failed.is_some() {
                 break;
             }
-            visit.take(match service {
-                "billing_system" => self.read(service, &customer, priority, measured).await,
-                "salesforce_crm" => self.call(service, "update", &customer, priority).await,
-                _ => self.call(service, "upsert", &customer, priority).await,
-            });
         }
         let took = self.fleet.second() - began;
-        let (now, put_off) = (visit.now && visit.failed.is_none(), visit.deferred());
-        let timed_out = visit.failed.as_ref().is_some_and(|error| error.is_timeout() || error.is_deadline());
-        let eventually = visit.ends_well().await;
-        if measured {
-            let mut tally = self.tally();
+        let now = visit.now && visit.failed.is_none();
+        let (put_off, timed_out) = (visit.put_off, visit.failed == Some(Gone::Failed(Class::Timeout)));
+        let eventually = visit.ends_well(self.world.client.patience).await;
+        self.fleet.log().line(
+            self.fleet.second(),
+            "request",
+            || json!({ "number": number, "item": item, "high": high, "took": took, "now": now, "done": eventually }),
+        );
+        self.fleet.note(part, |tally| {
             tally.requests += 1;
             tally.now += u64::from(now);
             tally.eventually += u64::from(eventually);
             tally.deferred += u64::from(put_off);
             tally.timed_out += u64::from(timed_out);
-            tally.seconds.push(took);
+            tally.high = (tally.high.0 + u64::from(high), tally.high.1 + u64::from(high && now));
+            tally.seconds.push(took as f32);
+        });
+    }
+
+    async fn step(&self, index: usize, item: &str, wrong: bool, high: bool) -> Taken {
+        let step = &self.world.steps[index];
+        match &self.client {
+            Client::Runtime(runtime) => {
+                let service = &self.world.services[step.service].name;
+                let Value::Object(mut arguments) = json!({ "id": item }) else { unreachable!("an object was written") };
+                if wrong {
+                    arguments.insert("wrong".to_owned(), Value::Bool(true));
+                }
+                let priority = if high { Priority::High } else { Priority::Normal };
+                let request = Request {
+                    arguments,
+                    repeatable: true,
+                    read_only: step.read,
+                    priority: Some(priority),
+                    ..Request::new(service, &step.operation, &WORLD)
+                };
+                match runtime.request(request, self.fleet.clone() as Arc<dyn Caller>).await {
+                    Ok(reply) => match reply.disposition() {
+                        Disposition::Queued(_) => Taken::Later(true, Waiting::For(reply)),
+                        Disposition::Deferred(_) => Taken::Later(false, Waiting::For(reply)),
+                        // What was fetched a moment ago by somebody else is no older than what this call would have
+                        // fetched.
+                        Disposition::Cached { .. } | Disposition::Fallback { .. } => Taken::Done(true),
+                        _ => Taken::Done(false),
+                    },
+                    Err(error) => Taken::Gone(if error.is_circuit_open() {
+                        Gone::Refused
+                    } else if error.is_timeout() || error.is_deadline() {
+                        Gone::Failed(Class::Timeout)
+                    } else {
+                        Gone::Failed(if wrong { Class::Permanent } else { Class::Transient })
+                    }),
+                }
+            }
+            Client::Peer(peer) => {
+                let ask = Ask { service: step.service, operation: &step.operation, item, items: 1, wrong };
+                peer.call(&self.fleet, ask).await.map_or_else(Taken::Gone, |()| Taken::Done(false))
+            }
+            Client::Clairvoyant(client) => match client.step(index, item, wrong, high).await {
+                Part::Done { hit } => Taken::Done(hit),
+                Part::Later { acknowledged, told } => Taken::Later(acknowledged, Waiting::Told(told)),
+                Part::Gone(gone) => Taken::Gone(gone),
+            },
         }
     }
 
-    async fn read(&self, service: &str, customer: &str, priority: Priority, measured: bool) -> Result<Reply, Error> {
-        let result = self.call(service, "get", customer, priority).await;
-        let hit = match &result {
-            // What was fetched a moment ago by somebody else is no older than what this call would have fetched.
-            Ok(reply) => matches!(reply.disposition(), Disposition::Cached { .. } | Disposition::Fallback { .. }),
-            Err(_) => false,
-        };
-        if measured {
-            let mut tally = self.tally();
-            tally.reads += 1;
-            tally.hits += u64::from(hit);
-            tally.stale += u64::from(hit && self.fleet.is_stale(service, customer));
-        }
-        result
+    fn count(&self, part: usize, step: &Step, item: &str, wrong: bool, taken: &Taken) {
+        let hit = matches!(taken, Taken::Done(true));
+        let refused = matches!(taken, Taken::Gone(Gone::Refused)) && self.fleet.down_until(step.service).is_none();
+        let stale = hit && self.fleet.is_stale(step.service, item);
+        self.fleet.note(part, |tally| {
+            tally.refused_up += u64::from(refused);
+            tally.wrong.0 += u64::from(wrong);
+            if step.read {
+                tally.reads += 1;
+                tally.hits += u64::from(hit);
+                tally.stale += u64::from(stale);
+            }
+        });
     }
 
-    async fn call(&self, service: &str, operation: &str, customer: &str, priority: Priority) -> Result<Reply, Error> {
-        let Value::Object(arguments) = json!({ "id": customer }) else { unreachable!("an object was written") };
-        let writes_twice_alike = operation != "get";
-        let request = Request {
-            arguments,
-            repeatable: true,
-            read_only: !writes_twice_alike,
-            priority: Some(priority),
-            ..Request::new(service, operation, &WORLD)
-        };
-        self.runtime.request(request, self.fleet.clone() as Arc<dyn Caller>).await
+    fn tell(&self, step: &Step, number: u64, began: f64, taken: &Taken) {
+        self.fleet.log().line(self.fleet.second(), "call", || {
+            let was = match taken {
+                Taken::Done(true) => "kept",
+                Taken::Done(false) => "done",
+                Taken::Later(true, _) => "acknowledged",
+                Taken::Later(false, _) => "put_off",
+                Taken::Gone(Gone::Refused) => "refused",
+                Taken::Gone(Gone::Failed(class)) => class.as_str(),
+            };
+            let service = &self.world.services[step.service].name;
+            json!({ "request": number, "since": began, "service": service, "operation": step.operation, "was": was })
+        });
     }
 }
 
-/// What became of the parts of one request.
+/// What became of one step.
+enum Taken {
+    /// It is done; whether without asking the service.
+    Done(bool),
+    /// It will be done; whether that is all that was waited for.
+    Later(bool, Waiting),
+    Gone(Gone),
+}
+
+/// What the end of a step that was put off is told by.
+enum Waiting {
+    For(Reply),
+    Told(oneshot::Receiver<bool>),
+}
+
+/// What became of the steps of one request.
 struct Visit {
     /// Whether everything that is waited for was done at once.
     now: bool,
-    failed: Option<Error>,
-    /// The parts that were put off.
-    waiting: Vec<Reply>,
+    failed: Option<Gone>,
+    put_off: bool,
+    /// What is not done yet.
+    waiting: Vec<Waiting>,
 }
 
 impl Visit {
-    fn take(&mut self, part: Result<Reply, Error>) {
-        match part {
-            Ok(reply) => {
-                if let Some(_ticket) = reply.disposition().ticket() {
-                    self.now &= matches!(reply.disposition(), Disposition::Queued(_));
-                    self.waiting.push(reply);
-                }
+    fn take(&mut self, step: Taken) {
+        match step {
+            Taken::Done(_) => {}
+            Taken::Later(acknowledged, waiting) => {
+                self.now &= acknowledged;
+                self.put_off |= !acknowledged;
+                self.waiting.push(waiting);
             }
-            Err(error) => self.failed = Some(error),
+            Taken::Gone(gone) => self.failed = Some(gone),
         }
     }
 
-    fn deferred(&self) -> bool {
-        self.waiting.iter().any(|reply| matches!(reply.disposition(), Disposition::Deferred(_)))
-    }
-
-    async fn ends_well(self) -> bool {
+    async fn ends_well(self, patience: f64) -> bool {
         if self.failed.is_some() {
             return false;
         }
-        for reply in &self.waiting {
-            let ticket = reply.disposition().ticket().expect("only what has a ticket is waited for");
-            if ticket.wait(PATIENCE).await.is_err() {
+        let patience = super::fleet::seconds(patience);
+        for waiting in self.waiting {
+            let done = match waiting {
+                Waiting::For(reply) => match reply.disposition().ticket() {
+                    Some(ticket) => ticket.wait(patience).await.is_ok(),
+                    None => true,
+                },
+                Waiting::Told(told) => matches!(tokio::time::timeout(patience, told).await, Ok(Ok(true))),
+            };
+            if !done {
                 return false;
             }
         }
