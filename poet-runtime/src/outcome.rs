@@ -307,8 +307,9 @@ pub enum Arm {
     InForce,
     /// The last good ones: it was held out, so that what is in force can be compared with them.
     HeldOut,
-    /// Those in force and one retry more, to see what no longer is tried.
-    Explored,
+    /// Those in force, but it is compared with nothing: it matters too much to be held out, or it was allowed one retry
+    /// more to see what no longer is tried. Others beside it would not be its like.
+    Aside,
     /// Those of profile and configuration: it was held out while nothing is on trial, so that what learning brings is
     /// measured all the time.
     Unlearned,
@@ -316,7 +317,7 @@ pub enum Arm {
 
 impl Arm {
     /// Every arm, in the order of their discriminants.
-    pub const ALL: [Self; 4] = [Self::InForce, Self::HeldOut, Self::Explored, Self::Unlearned];
+    pub const ALL: [Self; 4] = [Self::InForce, Self::HeldOut, Self::Aside, Self::Unlearned];
 }
 
 /// What a circuit did.

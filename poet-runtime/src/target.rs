@@ -154,7 +154,7 @@ impl Target {
             for retries in values.max_retries.iter_mut().filter(|retries| **retries < ceiling) {
                 *retries += 1;
             }
-            return (values, Arm::Explored);
+            return (values, Arm::Aside);
         }
         (values, Arm::InForce)
     }

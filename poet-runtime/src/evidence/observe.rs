@@ -5,7 +5,7 @@ use super::{
     outage_bin,
 };
 use crate::clock::Wall;
-use crate::outcome::{Attempt, Class, Ending, FailureKind, Finished, Hedge, Record, Shown, Turn};
+use crate::outcome::{Arm, Attempt, Class, Ending, FailureKind, Finished, Hedge, Record, Shown, Turn};
 use crate::profile::Utility;
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ impl History {
         let reached = matches!(call.ending, Ending::Done | Ending::Failed | Ending::OutcomeUnknown | Ending::Fallback);
         let kept_from_it = matches!(call.ending, Ending::CircuitOpen | Ending::Crowded | Ending::Deadline);
         let own_fault = record.attempt.is_some_and(|attempt| attempt.class == Class::Permanent || attempt.probe);
-        if !(kept_from_it || (reached && call.attempts > 0)) || own_fault {
+        if call.arm == Arm::Aside || !(kept_from_it || (reached && call.attempts > 0)) || own_fault {
             return;
         }
         let worth = utility.worth(call);
@@ -186,7 +186,7 @@ fn latency_key(class: Class, elapsed: Duration) -> Option<Key> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::{Arm, Attempt, FailureKind, Finished, Hedge, TargetId};
+    use crate::outcome::{Attempt, FailureKind, Finished, Hedge, TargetId};
     use std::time::Instant;
 
     fn record(attempt: Option<Attempt>, ending: Option<Ending>) -> Record {

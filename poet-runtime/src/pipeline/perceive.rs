@@ -82,7 +82,8 @@ pub(super) fn perceive(runtime: &Inner, target: &Target, written: Written, execu
     let (values, arm) = match learning {
         // What matters is not made as a trial, nor what a person decides about.
         Learning::On if priority < Priority::High => target.draw(|| jitter::fraction(runtime.seed ^ execution, ARM)),
-        Learning::On | Learning::Review => (target.values(), Arm::InForce),
+        Learning::On => (target.values(), Arm::Aside),
+        Learning::Review => (target.values(), Arm::InForce),
         Learning::Shadow | Learning::Off => (target.unlearned.clone(), Arm::InForce),
     };
     let pinned = written.timeout.or(values.attempt_timeout_pinned.then_some(values.attempt_timeout));
