@@ -66,7 +66,8 @@ fn a_process_of_the_story() {
         let lookups = (0..2_u32).map(|_| {
             tokio::spawn(async {
                 loop {
-                    lookup(&Flaky::default()).await.unwrap();
+                    // One that the budget of retries does not reach fails, which is no part of the story.
+                    let _ = lookup(&Flaky::default()).await;
                     tokio::time::sleep(Duration::from_millis(250)).await;
                 }
             })
@@ -74,7 +75,7 @@ fn a_process_of_the_story() {
         let exports = (0..8_u32).map(|worker| {
             tokio::spawn(async move {
                 for call in 0.. {
-                    export(worker + call, &AtomicU32::new(0)).await.unwrap();
+                    let _ = export(worker + call, &AtomicU32::new(0)).await;
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             })

@@ -1,7 +1,7 @@
 //! The only place that acts: starts attempts, waits, drops what takes too long.
 //!
 //! It asks the policies what to do about each event and does it. It is generic over the body's future alone, boxes
-//! nothing, holds no lock across an await, and arms a timer only for a body that was not ready at once. Dropping it at
+//! nothing but two attempts that race, holds no lock across an await, and arms a timer only for a body that was not ready at once. Dropping it at
 //! any await is safe: the [`Flight`] notes the call as cancelled and gives back its probe.
 
 use super::flight::Flight;
@@ -37,7 +37,8 @@ where
             Action::Start { until, last, hedge } => {
                 let limit = flight.is_bounded().then_some(until);
                 let ended = if let Some(at) = hedge {
-                    race(flight, &mut attempt, &mut classify, (at, until)).await
+                    // Boxed, so that a body that is never raced is held once.
+                    Box::pin(race(flight, &mut attempt, &mut classify, (at, until))).await
                 } else {
                     // Started by its first poll, so that the context is entered once for both.
                     let body = pin!(async { attempt(last, until).await });
