@@ -50,36 +50,15 @@ impl Chance {
         let class = if self.unit() < 0.03 { Class::Transient } else { Class::Success };
         let attempt = Attempt {
             ordinal: if again { 2 } else { 1 },
-            class,
-            elapsed,
             after: again.then_some(FailureKind::Transient),
-            probe: false,
-            at_deadline: false,
             waited: again.then_some((self.unit() * 6.0) as u8),
             load: (self.unit() * 4.0) as u8,
-            hedge: Default::default(),
+            ..Attempt::first(class, elapsed)
         };
         let ending = if class == Class::Success { Ending::Done } else { Ending::Failed };
-        let call = Finished {
-            ending,
-            attempts: attempt.ordinal,
-            elapsed,
-            timeout: Duration::from_secs(10),
-            retries: 2,
-            revision: 0,
-            withheld: None,
-            shown: None,
-            arm: Default::default(),
-        };
-        Record {
-            target: TargetId(0),
-            function: None,
-            execution: 2,
-            ended,
-            attempt: Some(attempt),
-            call: Some(call),
-            turn: None,
-        }
+        let timeout = Duration::from_secs(10);
+        let call = Finished { attempts: attempt.ordinal, elapsed, timeout, retries: 2, ..Finished::of(ending) };
+        Record { attempt: Some(attempt), call: Some(call), ..Record::new(TargetId(0), 2, ended) }
     }
 }
 

@@ -280,6 +280,35 @@ pub struct Attempt {
     pub hedge: Hedge,
 }
 
+impl Attempt {
+    /// A first attempt, which waited for nothing, was alone and nobody's probe.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use poet_runtime::{Attempt, Class, FailureKind};
+    /// use std::time::Duration;
+    ///
+    /// let first = Attempt::first(Class::Success, Duration::from_millis(5));
+    /// let retry = Attempt { ordinal: 2, after: Some(FailureKind::Transient), ..first };
+    /// assert_eq!((first.ordinal, retry.load), (1, 0));
+    /// ```
+    #[must_use]
+    pub const fn first(class: Class, elapsed: Duration) -> Self {
+        Self {
+            ordinal: 1,
+            class,
+            elapsed,
+            after: None,
+            probe: false,
+            at_deadline: false,
+            waited: None,
+            load: 0,
+            hedge: Hedge::None,
+        }
+    }
+}
+
 /// Whether an attempt was raced by a second copy of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(u8)]
@@ -363,6 +392,24 @@ pub struct Finished {
     pub arm: Arm,
 }
 
+impl Finished {
+    /// A call that ended so after one attempt, with no limits, in no time.
+    #[must_use]
+    pub const fn of(ending: Ending) -> Self {
+        Self {
+            ending,
+            attempts: 1,
+            elapsed: Duration::ZERO,
+            timeout: Duration::ZERO,
+            retries: 0,
+            revision: 0,
+            withheld: None,
+            shown: None,
+            arm: Arm::InForce,
+        }
+    }
+}
+
 /// What a finished call shows beside its class and its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shown {
@@ -397,6 +444,14 @@ pub struct Record {
     pub call: Option<Finished>,
     /// What the circuit of the target did. Stands alone: a record of it has neither attempt nor call.
     pub turn: Option<Turn>,
+}
+
+impl Record {
+    /// A record of one execution in which nothing stands yet.
+    #[must_use]
+    pub const fn new(target: TargetId, execution: u64, ended: Instant) -> Self {
+        Self { target, function: None, execution, ended, attempt: None, call: None, turn: None }
+    }
 }
 
 #[cfg(test)]

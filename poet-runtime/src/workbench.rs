@@ -190,29 +190,11 @@ fn thresholds(values: &Values) -> Thresholds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::{Attempt, Class, Hedge, TargetId};
+    use crate::outcome::{Attempt, Class, TargetId};
 
     fn attempt(class: Class, elapsed: Duration) -> Record {
-        let attempt = Attempt {
-            ordinal: 1,
-            class,
-            elapsed,
-            after: None,
-            probe: false,
-            at_deadline: false,
-            waited: None,
-            load: 0,
-            hedge: Hedge::None,
-        };
-        Record {
-            target: TargetId(0),
-            function: None,
-            execution: 0,
-            ended: Instant::now(),
-            attempt: Some(attempt),
-            call: None,
-            turn: None,
-        }
+        let attempt = Some(Attempt::first(class, elapsed));
+        Record { attempt, ..Record::new(TargetId(0), 0, Instant::now()) }
     }
 
     #[test]

@@ -190,39 +190,12 @@ mod tests {
     use std::time::Instant;
 
     fn record(attempt: Option<Attempt>, ending: Option<Ending>) -> Record {
-        Record {
-            target: TargetId(0),
-            function: None,
-            execution: 1,
-            ended: Instant::now(),
-            attempt,
-            call: ending.map(|ending| Finished {
-                ending,
-                attempts: 1,
-                elapsed: Duration::ZERO,
-                timeout: Duration::ZERO,
-                retries: 0,
-                revision: 0,
-                withheld: None,
-                shown: None,
-                arm: Arm::InForce,
-            }),
-            turn: None,
-        }
+        Record { attempt, call: ending.map(Finished::of), ..Record::new(TargetId(0), 1, Instant::now()) }
     }
 
     fn attempt(class: Class) -> Attempt {
-        Attempt {
-            ordinal: 2,
-            class,
-            elapsed: Duration::from_millis(5),
-            after: Some(FailureKind::Lost),
-            probe: false,
-            at_deadline: false,
-            waited: None,
-            load: 0,
-            hedge: Hedge::None,
-        }
+        let after = Some(FailureKind::Lost);
+        Attempt { ordinal: 2, after, ..Attempt::first(class, Duration::from_millis(5)) }
     }
 
     #[test]

@@ -293,37 +293,16 @@ mod tests {
     use super::*;
     use crate::evidence::wait_bin;
     use crate::learner::tests::World;
-    use crate::outcome::{Arm, Attempt, Class, Ending, Finished, Hedge, Record, TargetId};
+    use crate::outcome::{Attempt, Class, Ending};
     use crate::parameter::Values;
-    use std::time::{Duration, Instant};
-
-    fn record(attempt: Option<Attempt>, ending: Option<Ending>) -> Record {
-        let call = ending.map(|ending| Finished {
-            ending,
-            attempts: 1,
-            elapsed: Duration::ZERO,
-            timeout: Duration::ZERO,
-            retries: 0,
-            revision: 0,
-            withheld: None,
-            shown: None,
-            arm: Arm::InForce,
-        });
-        let ended = Instant::now();
-        Record { target: TargetId(0), function: None, execution: 1, ended, attempt, call, turn: None }
-    }
+    use std::time::Duration;
 
     fn retry(class: Class, waited: Option<f64>) -> Attempt {
         Attempt {
             ordinal: 2,
-            class,
-            elapsed: Duration::from_millis(50),
             after: Some(FailureKind::Transient),
-            probe: false,
-            at_deadline: false,
             waited: waited.map(|wait| wait_bin(Duration::from_secs_f64(wait))),
-            load: 0,
-            hedge: Hedge::None,
+            ..Attempt::first(class, Duration::from_millis(50))
         }
     }
 
@@ -333,8 +312,8 @@ mod tests {
             let wait = world.random() * world.values.base_delay.as_secs_f64();
             let class = if world.random() < chance(wait) { Class::Success } else { Class::Transient };
             let first = Attempt { ordinal: 1, class: Class::Transient, after: None, ..retry(class, None) };
-            world.history.observe(world.hour, &record(Some(first), None));
-            world.history.observe(world.hour, &record(Some(retry(class, Some(wait))), None));
+            world.record(Some(first), None);
+            world.record(Some(retry(class, Some(wait))), None);
         }
     }
 
@@ -422,10 +401,10 @@ mod tests {
                     Attempt { probe: true, ..retry(helped, Some(wait)) },
                     Attempt { ordinal: 3, ..retry(helped, Some(wait)) },
                 ] {
-                    world.history.observe(world.hour, &record(Some(attempt), None));
+                    world.record(Some(attempt), None);
                 }
                 for ending in [Ending::Cached, Ending::CircuitOpen, Ending::Cancelled, Ending::Coalesced] {
-                    world.history.observe(world.hour, &record(None, Some(ending)));
+                    world.record(None, Some(ending));
                 }
             }
         }

@@ -404,7 +404,7 @@ fn rounded(x: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::learner::tests::World;
-    use crate::outcome::{Arm, Finished, Record, Shown, TargetId};
+    use crate::outcome::{Finished, Record, Shown, TargetId};
     use std::time::{Duration, Instant};
 
     /// A tool for one item that takes 0.3 s, and one for many that takes `base + each * items`.
@@ -459,27 +459,9 @@ mod tests {
         fn batch(&mut self, items: u16, ending: Ending, attempts: u8) {
             let scatter = 0.9 + 0.2 * self.world.random();
             let seconds = scatter * (self.base + self.each * f64::from(items));
-            let call = Finished {
-                ending,
-                attempts,
-                elapsed: Duration::from_secs_f64(seconds),
-                timeout: Duration::ZERO,
-                retries: 0,
-                revision: 0,
-                withheld: None,
-                shown: Some(Shown::Batch { items }),
-                arm: Arm::InForce,
-            };
-            let ended = Instant::now();
-            let record = Record {
-                target: TargetId(0),
-                function: None,
-                execution: 1,
-                ended,
-                attempt: None,
-                call: Some(call),
-                turn: None,
-            };
+            let elapsed = Duration::from_secs_f64(seconds);
+            let call = Finished { attempts, elapsed, shown: Some(Shown::Batch { items }), ..Finished::of(ending) };
+            let record = Record { call: Some(call), ..Record::new(TargetId(0), 1, Instant::now()) };
             self.world.bulk.as_mut().unwrap().observe(self.world.hour, &record);
         }
 

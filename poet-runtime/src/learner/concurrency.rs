@@ -252,35 +252,11 @@ fn rounded(x: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::learner::tests::World;
-    use crate::outcome::{Attempt, Class, Ending, Hedge, Record, TargetId};
-    use std::time::{Duration, Instant};
+    use crate::outcome::{Attempt, Class, Ending};
+    use std::time::Duration;
 
     fn attempt(class: Class, load: u32, elapsed: f64) -> Attempt {
-        Attempt {
-            ordinal: 1,
-            class,
-            elapsed: Duration::from_secs_f64(elapsed),
-            after: None,
-            probe: false,
-            at_deadline: false,
-            waited: None,
-            load: load_bin(load),
-            hedge: Hedge::None,
-        }
-    }
-
-    fn observe(world: &mut World, attempt: Attempt) {
-        let ended = Instant::now();
-        let record = Record {
-            target: TargetId(0),
-            function: None,
-            execution: 1,
-            ended,
-            attempt: Some(attempt),
-            call: None,
-            turn: None,
-        };
-        world.history.observe(world.hour, &record);
+        Attempt { load: load_bin(load), ..Attempt::first(class, Duration::from_secs_f64(elapsed)) }
     }
 
     fn limit(world: &World) -> u32 {
@@ -299,7 +275,7 @@ mod tests {
                 let load = if i % 4 == 0 { most } else { load };
                 let noise = 0.7 + 0.6 * world.random();
                 let latency = 0.05 * noise * (load / capacity).max(1.0);
-                observe(world, attempt(Class::Success, load as u32, latency));
+                world.record(Some(attempt(Class::Success, load as u32, latency)), None);
             }
             world.update();
         }
@@ -348,8 +324,8 @@ mod tests {
             world.hour += 1;
             for _ in 0..200 {
                 let load = (60.0_f64).powf(world.random()).round() as u32;
-                observe(&mut world, attempt(Class::Success, load, 0.15));
-                observe(&mut world, attempt(Class::Transient, load, 0.15));
+                world.record(Some(attempt(Class::Success, load, 0.15)), None);
+                world.record(Some(attempt(Class::Transient, load, 0.15)), None);
             }
             assert_eq!(world.update(), []);
         }
@@ -362,9 +338,9 @@ mod tests {
         for _ in 0..20 {
             world.hour += 1;
             for _ in 0..100 {
-                observe(&mut world, attempt(Class::Success, 1, 0.05));
-                observe(&mut world, attempt(Class::Success, 40, 9.0));
-                observe(&mut world, attempt(Class::Timeout, 40, 10.0));
+                world.record(Some(attempt(Class::Success, 1, 0.05)), None);
+                world.record(Some(attempt(Class::Success, 40, 9.0)), None);
+                world.record(Some(attempt(Class::Timeout, 40, 10.0)), None);
             }
             world.history.add(world.hour, Key::Circuit(Circuit::Opened), 1);
             world.pins = vec!["timeout.attempt", "retry.max_retries"];
@@ -379,12 +355,12 @@ mod tests {
         for _ in 0..10 {
             world.hour += 1;
             for _ in 0..100 {
-                observe(&mut world, attempt(Class::Success, 1, 0.05));
+                world.record(Some(attempt(Class::Success, 1, 0.05)), None);
                 // A caller's mistake, a call that was dropped, a refused connection, a probe: all of them under load.
-                observe(&mut world, attempt(Class::Permanent, 40, 5.0));
-                observe(&mut world, attempt(Class::Cancelled, 40, 5.0));
-                observe(&mut world, attempt(Class::Network { sent: false }, 40, 5.0));
-                observe(&mut world, Attempt { probe: true, ..attempt(Class::Success, 40, 5.0) });
+                world.record(Some(attempt(Class::Permanent, 40, 5.0)), None);
+                world.record(Some(attempt(Class::Cancelled, 40, 5.0)), None);
+                world.record(Some(attempt(Class::Network { sent: false }, 40, 5.0)), None);
+                world.record(Some(Attempt { probe: true, ..attempt(Class::Success, 40, 5.0) }), None);
                 for ending in [Ending::Crowded, Ending::Cached, Ending::CircuitOpen, Ending::Cancelled] {
                     world.history.add(world.hour, Key::Call(ending), 1);
                 }

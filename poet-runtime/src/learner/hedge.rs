@@ -252,32 +252,11 @@ fn rounded(x: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::learner::tests::World;
-    use crate::outcome::{Attempt, Class, Ending, Hedge, Record, TargetId};
-    use std::time::Instant;
+    use crate::outcome::{Attempt, Class, Ending, Hedge};
 
     fn observe(world: &mut World, class: Class, elapsed: f64, hedge: Hedge) {
-        let attempt = Attempt {
-            ordinal: 1,
-            class,
-            elapsed: Duration::from_secs_f64(elapsed),
-            after: None,
-            probe: false,
-            at_deadline: false,
-            waited: None,
-            load: 0,
-            hedge,
-        };
-        let ended = Instant::now();
-        let record = Record {
-            target: TargetId(0),
-            function: None,
-            execution: 1,
-            ended,
-            attempt: Some(attempt),
-            call: None,
-            turn: None,
-        };
-        world.history.observe(world.hour, &record);
+        let first = Attempt::first(class, Duration::from_secs_f64(elapsed));
+        world.record(Some(Attempt { hedge, ..first }), None);
     }
 
     fn delay(world: &World) -> f64 {

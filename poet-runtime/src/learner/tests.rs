@@ -4,7 +4,7 @@
 use super::{Subject, learn};
 use crate::clock::Wall;
 use crate::evidence::{BatchSum, History, Key};
-use crate::outcome::{Arm, Attempt, Class, Ending, FailureKind, Finished, Hedge, Record, TargetId};
+use crate::outcome::{Attempt, Class, Ending, FailureKind, Finished, Hedge, Record, TargetId};
 use crate::parameter::{self, ATTEMPT_TIMEOUT, MAX_RETRIES, Values};
 use crate::profile::Profile;
 use crate::site::Learning;
@@ -104,42 +104,13 @@ impl World {
     }
 
     fn attempt(&mut self, ordinal: u8, class: Class, elapsed: Duration, after: Option<FailureKind>) {
-        let attempt = Attempt {
-            ordinal,
-            class,
-            elapsed,
-            after,
-            probe: false,
-            at_deadline: false,
-            waited: None,
-            load: 0,
-            hedge: Hedge::None,
-        };
-        self.record(Some(attempt), None);
+        self.record(Some(Attempt { ordinal, after, ..Attempt::first(class, elapsed) }), None);
     }
 
-    fn record(&mut self, attempt: Option<Attempt>, ending: Option<Ending>) {
-        let call = ending.map(|ending| Finished {
-            ending,
-            attempts: 1,
-            elapsed: Duration::ZERO,
-            timeout: Duration::ZERO,
-            retries: 0,
-            revision: 0,
-            withheld: None,
-            shown: None,
-            arm: Arm::InForce,
-        });
-        let record = Record {
-            target: TargetId(0),
-            function: None,
-            execution: 1,
-            ended: Instant::now(),
-            attempt,
-            call,
-            turn: None,
-        };
-        self.history.observe(self.hour, &record);
+    /// Counts an attempt, or the end of a call of one attempt, at the present hour.
+    pub(crate) fn record(&mut self, attempt: Option<Attempt>, ending: Option<Ending>) {
+        let call = ending.map(Finished::of);
+        self.history.observe(self.hour, &Record { attempt, call, ..Record::new(TargetId(0), 1, Instant::now()) });
     }
 
     /// One call of a service that would take `latency` (`None`: for ever), with the limit in force, never retried.

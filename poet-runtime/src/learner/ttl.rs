@@ -460,7 +460,7 @@ fn rounded(x: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::learner::tests::World;
-    use crate::outcome::{Arm, Ending, Finished, Record, Shown, TargetId};
+    use crate::outcome::{Ending, Finished, Record, Shown, TargetId};
     use std::time::Instant;
 
     /// Answers that change at random, once in a mean time, and a cache that keeps them as long as is learned.
@@ -513,27 +513,9 @@ mod tests {
         }
 
         fn refetched(&mut self, age: f64, changed: bool, ending: Ending) {
-            let call = Finished {
-                ending,
-                attempts: 1,
-                elapsed: Duration::ZERO,
-                timeout: Duration::ZERO,
-                retries: 0,
-                revision: 0,
-                withheld: None,
-                shown: Some(Shown::Refetched { age: age_bin(Duration::from_secs_f64(age)), changed }),
-                arm: Arm::InForce,
-            };
-            let ended = Instant::now();
-            let record = Record {
-                target: TargetId(0),
-                function: None,
-                execution: 1,
-                ended,
-                attempt: None,
-                call: Some(call),
-                turn: None,
-            };
+            let shown = Shown::Refetched { age: age_bin(Duration::from_secs_f64(age)), changed };
+            let call = Finished { shown: Some(shown), ..Finished::of(ending) };
+            let record = Record { call: Some(call), ..Record::new(TargetId(0), 1, Instant::now()) };
             self.world.history.observe(self.world.hour, &record);
         }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::evidence::Key;
-use crate::outcome::{Arm, Attempt, Class, Ending, FailureKind, Finished, Hedge};
+use crate::outcome::{Attempt, Class, Ending, FailureKind, Finished};
 use crate::store::conformance::{change, target};
 use crate::store::{Batch, BoxFuture, MemoryStore, OutcomeRow, ParameterChange, ParameterKey, Published, Settlement};
 use std::sync::atomic::AtomicUsize;
@@ -141,34 +141,11 @@ impl Store for Moody {
 
 pub(super) fn call(execution: u64, ended: Instant) -> Record {
     let elapsed = Duration::from_millis(5);
+    let timeout = Duration::from_secs(1);
     Record {
-        target: TargetId(0),
-        function: None,
-        execution,
-        ended,
-        attempt: Some(Attempt {
-            ordinal: 1,
-            class: Class::Success,
-            elapsed,
-            after: None,
-            probe: false,
-            at_deadline: false,
-            waited: None,
-            load: 0,
-            hedge: Hedge::None,
-        }),
-        call: Some(Finished {
-            ending: Ending::Done,
-            attempts: 1,
-            elapsed,
-            timeout: Duration::from_secs(1),
-            retries: 2,
-            revision: 0,
-            withheld: None,
-            shown: None,
-            arm: Arm::InForce,
-        }),
-        turn: None,
+        attempt: Some(Attempt::first(Class::Success, elapsed)),
+        call: Some(Finished { elapsed, timeout, retries: 2, ..Finished::of(Ending::Done) }),
+        ..Record::new(TargetId(0), execution, ended)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What all studies share: records as the pipeline would make them, and small statistics.
 
-use poet_runtime::{Arm, Attempt, Class, Ending, FailureKind, Finished, Hedge, Record, Shown, TargetId, Turn, Wall};
+use poet_runtime::{Attempt, Class, Ending, FailureKind, Finished, Record, Shown, TargetId, Turn, Wall};
 use std::time::{Duration, Instant};
 
 /// A minute since 1970 as a time of day.
@@ -8,46 +8,26 @@ pub(super) fn wall(minute: f64) -> Wall {
     Wall::from_millis((minute * 60_000.0) as i64)
 }
 
-fn record(attempt: Option<Attempt>, call: Option<Finished>, turn: Option<Turn>) -> Record {
+fn record() -> Record {
     // Nothing that learns reads this moment: evidence is dated by the wall clock.
-    Record { target: TargetId(0), function: None, execution: 0, ended: Instant::now(), attempt, call, turn }
+    Record::new(TargetId(0), 0, Instant::now())
 }
 
 /// An attempt; `after` where it was the retry of one that failed so.
 pub(super) fn attempt(class: Class, elapsed: Duration, after: Option<FailureKind>) -> Record {
-    let attempt = Attempt {
-        ordinal: if after.is_some() { 2 } else { 1 },
-        class,
-        elapsed,
-        after,
-        probe: false,
-        at_deadline: false,
-        waited: None,
-        load: 0,
-        hedge: Hedge::None,
-    };
-    record(Some(attempt), None, None)
+    let ordinal = if after.is_some() { 2 } else { 1 };
+    Record { attempt: Some(Attempt { ordinal, after, ..Attempt::first(class, elapsed) }), ..record() }
 }
 
 /// A call that asked again for what was kept.
 pub(super) fn refetched(age: u8, changed: bool) -> Record {
-    let call = Finished {
-        ending: Ending::Done,
-        attempts: 1,
-        elapsed: Duration::ZERO,
-        timeout: Duration::ZERO,
-        retries: 0,
-        revision: 0,
-        withheld: None,
-        shown: Some(Shown::Refetched { age, changed }),
-        arm: Arm::InForce,
-    };
-    record(None, Some(call), None)
+    let call = Finished { shown: Some(Shown::Refetched { age, changed }), ..Finished::of(Ending::Done) };
+    Record { call: Some(call), ..record() }
 }
 
 /// What a circuit did.
 pub(super) fn turn(turn: Turn) -> Record {
-    record(None, None, Some(turn))
+    Record { turn: Some(turn), ..record() }
 }
 
 pub(super) fn mean(values: &[f64]) -> f64 {
