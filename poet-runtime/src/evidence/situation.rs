@@ -14,8 +14,6 @@ use std::time::Duration;
 const SINCE_FAILURE: [u64; 7] = [10, 60, 600, 3_600, 21_600, 86_400, 604_800];
 /// Where the ages of a run of failures end, in seconds.
 const FAILING_FOR: [u64; 5] = [60, 600, 3_600, 21_600, 86_400];
-/// Days without which nobody can say how much they differ.
-const FEWEST_DAYS: usize = 4;
 /// Longer runs are as long as this.
 const LONGEST_RUN: u8 = 3;
 
@@ -122,11 +120,7 @@ impl Situations {
             *off += count as f64 * (f64::from(u8::from(failed)) - share);
             *chance += count as f64 * share * (1.0 - share);
         }
-        if days.len() < FEWEST_DAYS {
-            return 1.0;
-        }
-        let (off, chance) = days.values().fold((0.0, 0.0), |sum, day| (sum.0 + day.0 * day.0, sum.1 + day.1));
-        if chance > 0.0 { (off / chance).max(1.0) } else { 1.0 }
+        spread_of_days(days.values().copied())
     }
 
     /// The weight of those that failed and of those that succeeded in a situation.
@@ -140,6 +134,15 @@ impl Situations {
     pub fn attempts(&self) -> u64 {
         self.attempts
     }
+}
+
+/// How many times as much as by chance days differ, each given by how far its count was from what was expected of it and
+/// the variance that chance alone gives it; at least 1, and 1 where days are too few to say.
+pub(crate) fn spread_of_days(days: impl ExactSizeIterator<Item = (f64, f64)>) -> f64 {
+    const FEWEST: usize = 4;
+    let enough = days.len() >= FEWEST;
+    let (off, chance) = days.fold((0.0, 0.0), |sum, day| (sum.0 + day.0 * day.0, sum.1 + day.1));
+    if enough && chance > 0.0 { (off / chance).max(1.0) } else { 1.0 }
 }
 
 fn bin(age: Duration, ends: &[u64]) -> u8 {

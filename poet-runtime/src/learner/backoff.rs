@@ -40,9 +40,6 @@ const PRICE_OF_A_MOVE: f64 = 0.005;
 /// chance every few days.
 const CERTAINTY: f64 = 0.99;
 
-/// Hours agree unless a common rate would make them differ as much less than once in a thousand times.
-const DISAGREEMENT: f64 = 3.29;
-
 const BINS: usize = WAIT_BINS as usize;
 const KINDS: usize = FailureKind::ALL.len();
 
@@ -272,14 +269,8 @@ impl Tally for Hour {
     /// By bin, so that a base that moved, and waits that are others since, are no other service.
     fn agrees(&self, older: &Self) -> bool {
         (0..BINS).all(|bin| {
-            let ((n, here), (m, there)) = (self.of(bin), older.of(bin));
-            if n == 0 || m == 0 {
-                return true;
-            }
-            let (tried, before) = (n as f64, m as f64);
-            let common = (here + there + 1) as f64 / (tried + before + 2.0);
-            let deviation = (common * (1.0 - common) * (1.0 / tried + 1.0 / before)).max(0.0).sqrt();
-            (here as f64 / tried - there as f64 / before).abs() <= DISAGREEMENT * deviation
+            let ((tried, helped), (tried_before, helped_before)) = (self.of(bin), older.of(bin));
+            regime::may_be_one_rate((helped, tried), (helped_before, tried_before))
         })
     }
 }

@@ -27,7 +27,7 @@
 
 use super::Subject;
 use super::draws::{DRAWS, Draws, quantile};
-use super::guard::{MIN_SAMPLE, Proposal, step};
+use super::guard::{MIN_SAMPLE, Proposal, rounded, step};
 use super::regime;
 use crate::evidence::{BatchSum, History, Key, Sketch, block_of};
 use crate::outcome::Ending;
@@ -394,10 +394,6 @@ fn rate(subject: &Subject<'_>) -> Option<(Rate, u64, f64)> {
     let error = between_hours.hypot(mean / calls.max(1.0).sqrt());
     let enough = seen >= MIN_SAMPLE;
     enough.then_some((Rate { mean, error }, seen, (queued / calls).min(1.0)))
-}
-
-fn rounded(x: f64) -> f64 {
-    (x * 1e4).round() / 1e4
 }
 
 #[cfg(test)]

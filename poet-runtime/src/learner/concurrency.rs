@@ -19,7 +19,7 @@
 //!   service that all of them load, from evidence they share.
 
 use super::Subject;
-use super::guard::{Proposal, step};
+use super::guard::{Proposal, rounded, step};
 use super::posterior::Posterior;
 use crate::evidence::{Circuit, Key, LOAD_BINS, LoadSum, load_bin};
 use crate::parameter::CONCURRENCY_LIMIT;
@@ -242,10 +242,6 @@ impl Worked {
         let error = 1.645 * variance.sqrt().max(Self::COARSE) / n.sqrt();
         Some(Self { mean: mean.exp(), low: (mean - error).exp(), high: (mean + error).exp() })
     }
-}
-
-fn rounded(x: f64) -> f64 {
-    (x * 1e4).round() / 1e4
 }
 
 #[cfg(test)]

@@ -53,6 +53,11 @@ pub(crate) struct Proposal {
     pub(crate) evidence: serde_json::Value,
 }
 
+/// A figure of the evidence, as exactly as a person or a chart can tell apart.
+pub(crate) fn rounded(x: f64) -> f64 {
+    (x * 1e4).round() / 1e4
+}
+
 /// One step of a parameter from `old` towards `target`, within bounds.
 pub(crate) fn step(parameter: &Parameter, old: f64, target: f64, (low, high): (f64, f64)) -> f64 {
     let target = target.clamp(low, high.max(low));

@@ -15,7 +15,7 @@
 
 use super::Subject;
 use super::draws::{DRAWS, Draws, quantile};
-use super::guard::{MIN_CONFIDENCE, MIN_SAMPLE, Proposal};
+use super::guard::{MIN_CONFIDENCE, MIN_SAMPLE, Proposal, rounded};
 use super::posterior::Posterior;
 use super::regime;
 use crate::evidence::{Key, Sketch};
@@ -242,10 +242,6 @@ impl Tail {
 
 fn bucket(seconds: f64) -> usize {
     usize::from(Sketch::bucket(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)))
-}
-
-fn rounded(x: f64) -> f64 {
-    (x * 1e4).round() / 1e4
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ mod local;
 mod monthly;
 
 use super::Subject;
-use super::guard::Proposal;
+use super::guard::{Proposal, rounded};
 use super::season::{self, Block, Effect};
 use crate::calendar;
 use crate::parameter::{DEFER_HOURS, DEFER_MONTHLY, DEFER_WEEKDAYS, MonthlyHour, Parameter};
@@ -278,10 +278,6 @@ fn shown_effect(slot: usize, effect: &Effect) -> Value {
         "interval": [rounded(low), rounded(high)],
         "factor": rounded(effect.factor()),
     })
-}
-
-fn rounded(x: f64) -> f64 {
-    (x * 1e4).round() / 1e4
 }
 
 #[cfg(test)]

@@ -8,6 +8,21 @@
 //! Both are applied while reading, so evidence stays plain addition. The grain is the hour: a change within an hour is
 //! seen once the hours after it weigh enough.
 
+/// Hours agree unless a common rate would make them differ as much less than once in a thousand times.
+pub(crate) const DISAGREEMENT: f64 = 3.29;
+
+/// Whether so many of so many, and so many of others, may be of one rate: two proportions. A pseudo-success and a
+/// pseudo-failure keep the variance of "always" from being none. Of nothing, everything may be.
+pub(crate) fn may_be_one_rate((here, seen): (u64, u64), (there, seen_there): (u64, u64)) -> bool {
+    if seen == 0 || seen_there == 0 {
+        return true;
+    }
+    let (n, m) = (seen as f64, seen_there as f64);
+    let common = (here + there + 1) as f64 / (n + m + 2.0);
+    let deviation = (common * (1.0 - common) * (1.0 / n + 1.0 / m)).max(0.0).sqrt();
+    (here as f64 / n - there as f64 / m).abs() <= DISAGREEMENT * deviation
+}
+
 /// What was counted in one hour.
 pub(crate) trait Tally: Default {
     /// Observations in it.

@@ -21,7 +21,7 @@
 //!   nor recovers by itself.
 
 use super::Subject;
-use super::guard::{MIN_SAMPLE, Proposal, step};
+use super::guard::{MIN_SAMPLE, Proposal, rounded, step};
 use super::posterior::Posterior;
 use super::regime::{self, Tally};
 use crate::evidence::{Key, Sketch};
@@ -41,9 +41,6 @@ const BORROWED_TRIES: f64 = 12.0;
 
 /// How often a retry succeeds, before it was tried, for each success of the retry before it.
 const BORROWED_SHARE: f64 = 0.75;
-
-/// Hours agree unless a common rate would make them differ as much less than once in a thousand times.
-const DISAGREEMENT: f64 = 3.29;
 
 /// Proposes one step for each kind of failure that the evidence speaks about.
 pub(crate) fn propose(subject: &Subject<'_>) -> Vec<Proposal> {
@@ -262,14 +259,7 @@ impl Tally for Tries {
     }
 
     fn agrees(&self, older: &Self) -> bool {
-        // Two proportions; a pseudo-success and a pseudo-failure keep the variance of "always" from being none.
-        let (n, m) = (self.tried as f64, older.tried as f64);
-        if n == 0.0 || m == 0.0 {
-            return true;
-        }
-        let common = (self.recovered + older.recovered + 1) as f64 / (n + m + 2.0);
-        let deviation = (common * (1.0 - common) * (1.0 / n + 1.0 / m)).max(0.0).sqrt();
-        (self.recovered as f64 / n - older.recovered as f64 / m).abs() <= DISAGREEMENT * deviation
+        regime::may_be_one_rate((self.recovered, self.tried), (older.recovered, older.tried))
     }
 }
 
@@ -304,8 +294,4 @@ fn ordinal(n: usize) -> String {
         3 => "third".to_owned(),
         n => format!("{n}th"),
     }
-}
-
-fn rounded(x: f64) -> f64 {
-    (x * 1e4).round() / 1e4
 }

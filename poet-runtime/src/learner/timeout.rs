@@ -35,7 +35,7 @@ use super::Subject;
 use super::guard::{MIN_SAMPLE, Proposal, step};
 use super::posterior::{Posterior, rate_exceeds};
 use super::regime::{self, Tally};
-use crate::evidence::{Key, Sketch};
+use crate::evidence::{Key, Sketch, spread_of_days};
 use crate::outcome::{Ending, FailureKind};
 use crate::parameter::ATTEMPT_TIMEOUT;
 use serde_json::{Value, json};
@@ -315,12 +315,7 @@ fn spread(hours: &[(i64, Hour)], late: Option<f64>) -> f64 {
     }
     let (beyond, all) = days.values().fold((0.0, 0.0), |sum, day| (sum.0 + day.0, sum.1 + day.1));
     let share = beyond / f64::max(all, 1.0);
-    let chance = share * (1.0 - share) * all;
-    if days.len() < 4 || chance <= 0.0 {
-        return 1.0;
-    }
-    let off: f64 = days.values().map(|(beyond, all)| (beyond - share * all).powi(2)).sum();
-    (off / chance).max(1.0)
+    spread_of_days(days.values().map(|(beyond, all)| (beyond - share * all, share * (1.0 - share) * all)))
 }
 
 fn margin(sketch: &Sketch) -> f64 {

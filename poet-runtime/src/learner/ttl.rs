@@ -24,7 +24,7 @@
 
 use super::Subject;
 use super::draws::{DRAWS, Draws, quantile};
-use super::guard::{MIN_CONFIDENCE, MIN_SAMPLE, Proposal, step};
+use super::guard::{MIN_CONFIDENCE, MIN_SAMPLE, Proposal, rounded, step};
 use super::regime::{self, Tally};
 use crate::evidence::{AGE_BINS, Key, age_bin, bin_age};
 use crate::parameter::{CACHE_TTL, Step};
@@ -39,9 +39,6 @@ const HALF_LIFE: f64 = 4_000.0;
 
 /// Refetches that are compared with older ones to see whether the service became another.
 const BLOCK: u64 = 100;
-
-/// Hours agree unless a common curve would make them differ as much less than once in a thousand times.
-const DISAGREEMENT: f64 = 3.29;
 
 /// Hours with fewer changes than before are a lull, after which they come again, and no other service, up to so many.
 const LULL: i64 = 7 * 24;
@@ -408,7 +405,7 @@ impl Tally for Hour {
 
     fn agrees(&self, older: &Self) -> bool {
         let (off, variance) = self.excess(older);
-        off.abs() <= DISAGREEMENT * variance.max(1.0).sqrt()
+        off.abs() <= regime::DISAGREEMENT * variance.max(1.0).sqrt()
     }
 }
 
@@ -450,10 +447,6 @@ fn hours(subject: &Subject<'_>) -> Vec<(i64, Hour)> {
         }
     }
     hours
-}
-
-fn rounded(x: f64) -> f64 {
-    (x * 1e4).round() / 1e4
 }
 
 #[cfg(test)]
