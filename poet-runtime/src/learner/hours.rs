@@ -14,7 +14,7 @@ mod monthly;
 
 use super::Subject;
 use super::guard::{Proposal, rounded};
-use super::season::{self, Block, Effect};
+use super::season::{self, Block, Effect, Views};
 use crate::calendar;
 use crate::parameter::{DEFER_HOURS, DEFER_MONTHLY, DEFER_WEEKDAYS, MonthlyHour, Parameter};
 use crate::site::Learning;
@@ -82,23 +82,25 @@ fn weekdays(subject: &Subject<'_>, days: &[Day]) -> Option<Proposal> {
 }
 
 impl<const N: usize> Season<'_, N> {
+    /// What putting a call of this slot off to the end of its window is worth, the slots of the mask being windows.
+    fn gain(&self, subject: &Subject<'_>, windows: u32, slot: usize, effect: &Effect, errors: f64) -> f64 {
+        let late = self.length * f64::from(run_after(windows, slot, N)) - self.length / 2.0;
+        gain(subject, effect, &(self.retries)(slot), late, errors)
+    }
+
     fn propose(&self, subject: &Subject<'_>) -> Option<Proposal> {
         let known = Known::of(subject, self.parameter);
         let before = known.value as u32;
-        let worse = season::worse(&self.blocks, self.half_life, self.newest, before);
+        let views = Views::of(&self.blocks, self.half_life, self.newest);
+        let worse = views.worse(before);
         if worse | before == 0 {
             return None;
         }
-        let all = season::effects(&self.blocks, self.half_life);
-        let new = season::effects(&season::newest(&self.blocks, self.newest), f64::INFINITY);
-        // The view in which a window is clearer: the newest blocks where it has just begun.
-        let clearer = |slot: usize| if new[slot].is_worse() && !all[slot].is_worse() { new[slot] } else { all[slot] };
         let pays: u32 = slots::<N>(worse)
             .filter(|&slot| {
-                let late = self.length * f64::from(run_after(worse, slot, N)) - self.length / 2.0;
                 // What is acted on stays so until it does not pay; what is not must surely pay.
                 let errors = if known.acted_on && before & (1 << slot) != 0 { 0.0 } else { 1.645 };
-                gain(subject, &clearer(slot), &(self.retries)(slot), late, errors) > 0.0
+                self.gain(subject, worse, slot, &views.clearer(slot), errors) > 0.0
             })
             .fold(0, |mask, slot| mask | 1 << slot);
         // What pays is acted on; where nothing does, all that is worse is reported.
@@ -112,16 +114,13 @@ impl<const N: usize> Season<'_, N> {
             return None;
         }
         let confidence = |slot: usize| match worse & (1 << slot) {
-            0 => season::over(&all[slot], &new[slot]),
-            _ => clearer(slot).confidence(),
+            0 => season::over(&views.all[slot], &views.new[slot]),
+            _ => views.clearer(slot).confidence(),
         };
         let moved = if target == before { target } else { target ^ before };
         let named = if target == 0 { before } else { target };
-        let shown: Vec<_> = slots::<N>(named).map(|slot| (slot, clearer(slot))).collect();
-        let gains = shown.iter().map(|(slot, effect)| {
-            let late = self.length * f64::from(run_after(named, *slot, N)) - self.length / 2.0;
-            gain(subject, effect, &(self.retries)(*slot), late, 0.0)
-        });
+        let shown: Vec<_> = slots::<N>(named).map(|slot| (slot, views.clearer(slot))).collect();
+        let gains = shown.iter().map(|(slot, effect)| self.gain(subject, named, *slot, effect, 0.0));
         let gain = gains.sum::<f64>() / shown.len().max(1) as f64;
         let joined = joined(&shown);
         let named = self.parameter.unit.show(f64::from(named));
@@ -188,9 +187,8 @@ struct Known {
 
 impl Known {
     fn of(subject: &Subject<'_>, parameter: &Parameter) -> Self {
-        let row = subject.learned.iter().find(|row| row.key.name == parameter.name);
-        let in_force = subject.values.get(parameter.name, None).unwrap_or(0.0);
-        row.map_or(Self { value: in_force, acted_on: in_force != 0.0 }, |row| Self {
+        let in_force = subject.in_force(parameter, None);
+        subject.row(parameter, None).map_or(Self { value: in_force, acted_on: in_force != 0.0 }, |row| Self {
             value: row.value,
             acted_on: row.is_applied() && row.value != 0.0,
         })

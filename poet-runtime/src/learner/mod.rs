@@ -71,6 +71,11 @@ impl Subject<'_> {
             || (parameter.name == ATTEMPT_TIMEOUT.name && self.values.attempt_timeout_pinned)
     }
 
+    /// Whether nothing is, or can be, learned about it.
+    fn is_unknown(&self) -> bool {
+        self.learning == Learning::Off || self.history.is_empty()
+    }
+
     /// What was learned about a parameter, in force or not.
     pub(crate) fn row(&self, parameter: &Parameter, after: Option<FailureKind>) -> Option<&ParameterRow> {
         self.learned.iter().find(|row| row.key.name == parameter.name && row.key.after == after)
@@ -95,7 +100,7 @@ impl Subject<'_> {
     }
 }
 
-pub(crate) type Estimator = fn(&Subject<'_>) -> Vec<Proposal>;
+type Estimator = fn(&Subject<'_>) -> Vec<Proposal>;
 
 /// What is learned, and how: the parameter, or the first of those that are learned together. Adding one is a file and a
 /// line here.
@@ -120,37 +125,34 @@ pub(crate) struct Lesson {
     pub(crate) settled: Vec<Settlement>,
 }
 
-/// Learns from the evidence about a target.
-pub(crate) fn learn(subject: &Subject<'_>) -> Lesson {
-    learn_with(subject, ESTIMATORS)
-}
-
 /// The moves, each one step, of parameters whose names begin so; of any number of families at once.
 pub(crate) fn learn_some(subject: &Subject<'_>, prefix: &str) -> Vec<ParameterChange> {
-    if subject.learning == Learning::Off || subject.history.is_empty() {
-        return Vec::new();
+    if subject.is_unknown() { Vec::new() } else { admitted(subject, None, prefix) }
+}
+
+/// Learns from the evidence about a target.
+pub(crate) fn learn(subject: &Subject<'_>) -> Lesson {
+    let mut lesson = Lesson::default();
+    if subject.is_unknown() {
+        return lesson;
     }
+    let effects = Effects::read(subject.history);
+    let on_trial = Trial::of(subject);
+    if subject.learning.applies() && trial::follow_up(subject, on_trial.as_ref(), &effects, &mut lesson) {
+        return lesson;
+    }
+    let on_trial = on_trial.filter(|_| lesson.settled.is_empty());
+    let moves = admitted(subject, on_trial.as_ref(), "");
+    lesson.moves = guard::one_family(subject, on_trial.as_ref(), &effects, moves);
+    lesson
+}
+
+/// What the estimators of parameters whose names begin so propose, as far as the guard admits it.
+fn admitted(subject: &Subject<'_>, on_trial: Option<&Trial<'_>>, prefix: &str) -> Vec<ParameterChange> {
     ESTIMATORS
         .iter()
         .filter(|(parameter, _)| parameter.name.starts_with(prefix))
         .flat_map(|(_, propose)| propose(subject))
-        .filter_map(|proposal| guard::admit(subject, None, proposal))
+        .filter_map(|proposal| guard::admit(subject, on_trial, proposal))
         .collect()
-}
-
-fn learn_with(subject: &Subject<'_>, estimators: &[(&Parameter, Estimator)]) -> Lesson {
-    let mut lesson = Lesson::default();
-    if subject.learning == Learning::Off || subject.history.is_empty() {
-        return lesson;
-    }
-    let effects = Effects::read(subject.history);
-    if subject.learning.applies() && trial::follow_up(subject, &effects, &mut lesson) {
-        return lesson;
-    }
-    let ended = !lesson.settled.is_empty();
-    let on_trial = Trial::of(subject).filter(|_| !ended);
-    let proposals = estimators.iter().flat_map(|(_, propose)| propose(subject));
-    let moves: Vec<_> = proposals.filter_map(|proposal| guard::admit(subject, on_trial.as_ref(), proposal)).collect();
-    lesson.moves = guard::one_family(subject, on_trial.as_ref(), &effects, moves);
-    lesson
 }

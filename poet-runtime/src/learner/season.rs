@@ -310,10 +310,31 @@ pub fn newest<const N: usize>(blocks: &[Block<N>], younger: f64) -> Vec<Block<N>
 /// so that what is in doubt does not come and go. Bit 0 is the first slot.
 #[must_use]
 pub fn worse<const N: usize>(blocks: &[Block<N>], half_life: f64, younger: f64, before: u32) -> u32 {
-    let (all, new) = (effects(blocks, half_life), effects(&newest(blocks, younger), f64::INFINITY));
-    (0..N)
-        .filter(|&slot| stands(&all[slot], &new[slot], before & (1 << slot) != 0))
-        .fold(0, |mask, slot| mask | 1 << slot)
+    Views::of(blocks, half_life, younger).worse(before)
+}
+
+/// The effects of slots by all that is remembered, and by the newest blocks alone.
+pub(crate) struct Views<const N: usize> {
+    pub(crate) all: [Effect; N],
+    pub(crate) new: [Effect; N],
+}
+
+impl<const N: usize> Views<N> {
+    pub(crate) fn of(blocks: &[Block<N>], half_life: f64, younger: f64) -> Self {
+        Self { all: effects(blocks, half_life), new: effects(&newest(blocks, younger), f64::INFINITY) }
+    }
+
+    /// [`worse`], by what was estimated already.
+    pub(crate) fn worse(&self, before: u32) -> u32 {
+        let stays = |slot: usize| stands(&self.all[slot], &self.new[slot], before & (1 << slot) != 0);
+        (0..N).filter(|&slot| stays(slot)).fold(0, |mask, slot| mask | 1 << slot)
+    }
+
+    /// The view in which a window is clearer: the newest blocks where it has just begun.
+    pub(crate) fn clearer(&self, slot: usize) -> Effect {
+        let (all, new) = (self.all[slot], self.new[slot]);
+        if new.is_worse() && !all.is_worse() { new } else { all }
+    }
 }
 
 fn stands(all: &Effect, new: &Effect, before: bool) -> bool {

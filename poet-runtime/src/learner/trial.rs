@@ -103,13 +103,7 @@ impl<'a> Trial<'a> {
                     (since, before, "before it moved")
                 };
                 let realised = difference.realised(utility, learned.calls, compared.calls);
-                let reason = format!(
-                    "{} calls with the value were worth {:.3} less each than {} calls {with}; it does not move for {} h",
-                    learned.calls,
-                    -realised.gain,
-                    compared.calls,
-                    FREEZE.as_secs() / 3_600,
-                );
+                let reason = lost("the value", &realised, with);
                 return Verdict::RollBack(realised, reason);
             }
         }
@@ -125,8 +119,13 @@ impl<'a> Trial<'a> {
 }
 
 /// Ends what has to end; `true` if it went back, and nothing else is to be done now.
-pub(crate) fn follow_up(subject: &Subject<'_>, effects: &Effects, lesson: &mut Lesson) -> bool {
-    let Some(trial) = Trial::of(subject) else {
+pub(crate) fn follow_up(
+    subject: &Subject<'_>,
+    on_trial: Option<&Trial<'_>>,
+    effects: &Effects,
+    lesson: &mut Lesson,
+) -> bool {
+    let Some(trial) = on_trial else {
         return take_all_back(subject, effects, lesson);
     };
     match trial.judge(subject, effects) {
@@ -154,13 +153,7 @@ fn take_all_back(subject: &Subject<'_>, effects: &Effects, lesson: &mut Lesson) 
         return false;
     }
     let realised = difference.realised(&subject.profile.utility, learned.calls, unlearned.calls);
-    let reason = format!(
-        "{} calls with what was learned were worth {:.3} less each than {} calls without it; it does not move for {} h",
-        learned.calls,
-        -realised.gain,
-        unlearned.calls,
-        FREEZE.as_secs() / 3_600,
-    );
+    let reason = lost("what was learned", &realised, "without it");
     let of_one_call = |row: &&ParameterRow| {
         let known = parameter::find(&row.key.name);
         known.is_some_and(parameter::Parameter::is_of_one_call) && matches!(row.standing, Standing::Confirmed)
@@ -171,6 +164,17 @@ fn take_all_back(subject: &Subject<'_>, effects: &Effects, lesson: &mut Lesson) 
         lesson.moves.push(back(subject, row, default, Standing::Reset, &realised, &reason));
     }
     !rows.is_empty()
+}
+
+/// Why something goes back.
+fn lost(what: &str, realised: &Realised, compared_with: &str) -> String {
+    format!(
+        "{} calls with {what} were worth {:.3} less each than {} calls {compared_with}; it does not move for {} h",
+        realised.calls,
+        -realised.gain,
+        realised.compared,
+        FREEZE.as_secs() / 3_600,
+    )
 }
 
 fn back(
