@@ -8,7 +8,6 @@ use crate::config::ServiceConfig;
 use crate::evidence::{Tried, Vitals};
 use crate::learner::degradation::{self, Degradation};
 use crate::learner::posterior::Posterior;
-use crate::policy::Shared;
 use crate::policy::breaker::Standing;
 use crate::runtime::Runtime;
 use crate::target::Target;

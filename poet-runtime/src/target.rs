@@ -12,7 +12,7 @@ use crate::outcome::{Arm, FailureKind, TargetId};
 use crate::parameter::{self, Parameter, Values};
 use crate::policy::breaker::{Admission, Breaker, Probe, Sign, Standing, Thresholds};
 use crate::policy::budget::Budget;
-use crate::policy::{Room, Shared, hedge};
+use crate::policy::hedge;
 use crate::profile::Profile;
 use crate::published::Published;
 use crate::site::Learning;
@@ -166,12 +166,7 @@ impl Target {
     }
 
     fn thresholds(&self) -> Thresholds {
-        let values = self.values();
-        Thresholds {
-            failures: u32::from(values.failure_threshold.into_iter().min().unwrap_or(u16::MAX)),
-            open_for: values.open_for,
-            successes: values.success_threshold,
-        }
+        Thresholds::of(&self.values())
     }
 
     /// How long its circuit stays open; asking changes nothing about it.
@@ -198,41 +193,37 @@ impl Target {
         }
         learned.insert(name, row.clone());
         let of_one_call = |row: &ParameterRow| parameter::find(&row.key.name).is_some_and(Parameter::is_of_one_call);
+        let is_compared = |row: &ParameterRow| row.standing == store::Standing::Trial && of_one_call(row);
         let applies = |row: &&ParameterRow| self.learning.applies() && !self.is_pinned(&row.key.name, row.key.after);
-        let (mut values, mut without) = (self.unlearned.clone(), self.unlearned.clone());
-        let mut on_trial = false;
-        for row in learned.values().filter(applies) {
-            let Some(value) = row.in_force().filter(|value| values.set(&row.key.name, row.key.after, *value)) else {
+        let in_force = learned.values().filter(applies).filter_map(|row| Some((row, row.in_force()?)));
+        let in_force: Vec<(&ParameterRow, f64)> = in_force.collect();
+        let on_trial = in_force.iter().any(|(row, _)| is_compared(row));
+        let (mut values, mut baseline) = (self.unlearned.clone(), self.unlearned.clone());
+        for &(row, value) in &in_force {
+            if !values.set(&row.key.name, row.key.after, value) {
                 continue;
-            };
-            values.revision = values.revision.max(row.revision);
-            on_trial |= row.standing == store::Standing::Trial && of_one_call(row);
-            if !of_one_call(row) || row.standing == store::Standing::Pinned {
-                without.set(&row.key.name, row.key.after, value);
             }
-        }
-        if on_trial {
-            without = values.clone();
-            for row in learned
-                .values()
-                .filter(applies)
-                .filter(|row| row.standing == store::Standing::Trial && of_one_call(row))
-            {
-                if let Some(good) = row.good {
-                    without.set(&row.key.name, row.key.after, good.value);
-                }
+            values.revision = values.revision.max(row.revision);
+            // What is on trial is compared with the last good value beside all that is in force; where nothing is,
+            // what single calls learned is compared with nothing learned.
+            let beside = match row.good {
+                Some(good) if is_compared(row) => Some(good.value),
+                _ if on_trial || !of_one_call(row) || row.standing == store::Standing::Pinned => Some(value),
+                _ => None,
+            };
+            if let Some(beside) = beside {
+                baseline.set(&row.key.name, row.key.after, beside);
             }
         }
         self.bound(&mut values);
-        self.bound(&mut without);
-        let measurable = learned.values().filter(applies).any(|row| row.in_force().is_some() && of_one_call(row));
-        values.held_out = match (on_trial, measurable) {
-            (true, _) => HELD_OUT_ON_TRIAL,
-            (false, true) => HELD_OUT,
-            (false, false) => 0,
+        self.bound(&mut baseline);
+        values.held_out = match in_force.iter().any(|(row, _)| of_one_call(row)) {
+            _ if on_trial => HELD_OUT_ON_TRIAL,
+            true => HELD_OUT,
+            false => 0,
         };
-        without.revision = values.revision;
-        self.baseline.store(&without);
+        baseline.revision = values.revision;
+        self.baseline.store(&baseline);
         self.values.store(&values);
     }
 
@@ -250,19 +241,15 @@ impl Target {
     }
 }
 
-impl Shared for Target {
+/// What calls of one service have in common, as [`Shared`](crate::policy::Shared) asks for it.
+impl Target {
     #[inline]
-    fn admit(&self, now: Instant) -> Admission {
+    pub(crate) fn admit(&self, now: Instant) -> Admission {
         self.circuit.admit(|| self.thresholds(), now)
     }
 
-    /// A place belongs to the call that takes it from the gate; what is asked here belongs to all.
-    fn enter(&self, _: bool, _: Instant) -> Room {
-        Room::Taken
-    }
-
     #[inline]
-    fn settle(&self, probe: Option<Probe>, sign: Sign, now: Instant) {
+    pub(crate) fn settle(&self, probe: Option<Probe>, sign: Sign, now: Instant) {
         if let Some(closed) = self.circuit.settle(probe, sign, || self.thresholds(), now) {
             let TargetKey { service, operation } = &self.key;
             if closed {
@@ -275,7 +262,7 @@ impl Shared for Target {
     }
 
     #[inline]
-    fn held_until(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn held_until(&self, now: Instant) -> Option<Instant> {
         let held = self.service.held.load(Ordering::Relaxed);
         // Nothing is held in the ordinary case, and then the clock arithmetic is not worth doing.
         if held == 0 {
@@ -285,21 +272,21 @@ impl Shared for Target {
         (until > now).then_some(until)
     }
 
-    fn hold(&self, until: Instant) {
+    pub(crate) fn hold(&self, until: Instant) {
         self.service.held.fetch_max(self.service.since_epoch(until), Ordering::Relaxed);
     }
 
-    fn withdraw_retry(&self, now: Instant) -> bool {
+    pub(crate) fn withdraw_retry(&self, now: Instant) -> bool {
         let successes = lock(&self.service.successes).iter().map(|count| count.load(Ordering::Relaxed)).sum();
         lock(&self.service.budget).withdraw(successes, now)
     }
 
-    fn earn_copy(&self) {
+    pub(crate) fn earn_copy(&self) {
         let earned = |credit| Some(hedge::earned(credit));
         _ = self.copies.fetch_update(Ordering::Relaxed, Ordering::Relaxed, earned);
     }
 
-    fn withdraw_copy(&self) -> bool {
+    pub(crate) fn withdraw_copy(&self) -> bool {
         self.copies.fetch_update(Ordering::Relaxed, Ordering::Relaxed, hedge::spent).is_ok()
     }
 }

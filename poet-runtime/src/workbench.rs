@@ -158,7 +158,7 @@ impl Default for Circuit {
 impl Circuit {
     /// Whether a call may pass at this moment.
     pub fn admit(&mut self, values: &Values, now: Instant) -> Passage {
-        match self.breaker.admit(thresholds(values), now) {
+        match self.breaker.admit(Thresholds::of(values), now) {
             Admission::Pass => Passage::Free,
             Admission::Probe(probe) => Passage::Probe(ProbeTicket(probe)),
             Admission::Refuse { retry_in } => Passage::Refused(retry_in),
@@ -169,21 +169,13 @@ impl Circuit {
     pub fn record(&mut self, probe: Option<ProbeTicket>, succeeded: bool, values: &Values, now: Instant) {
         self.successes += u64::from(succeeded);
         let sign = if succeeded { Sign::Well } else { Sign::Ill };
-        self.breaker.record(probe.map(|ticket| ticket.0), sign, self.successes, thresholds(values), now);
+        self.breaker.record(probe.map(|ticket| ticket.0), sign, self.successes, Thresholds::of(values), now);
     }
 
     /// Whether calls pass freely.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.breaker.is_closed()
-    }
-}
-
-fn thresholds(values: &Values) -> Thresholds {
-    Thresholds {
-        failures: u32::from(values.failure_threshold.into_iter().min().unwrap_or(u16::MAX)),
-        open_for: values.open_for,
-        successes: values.success_threshold,
     }
 }
 

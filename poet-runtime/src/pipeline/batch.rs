@@ -15,7 +15,6 @@ use crate::context::Context;
 use crate::error::{Error, Kind};
 use crate::lock::lock;
 use crate::parameter::{BATCH_MAX_SIZE, BATCH_THRESHOLD, BATCH_WINDOW, Parameter};
-use crate::policy::Shared;
 use crate::policy::batch::{self as policy, Decision, Next, Pace, Rules, Took, Waiting, decide, takes_along};
 use crate::site::{Learning, Priority};
 use crate::target::Target;
@@ -93,7 +92,7 @@ pub(crate) fn rules(single: &Target, bulk: &Target, learning: Learning) -> Rules
 }
 
 /// What is done after a call for several ended with this error, the budget of its service asked where that is due.
-pub(crate) fn after(error: &Error, repeatable: bool, bulk: &impl Shared, now: Instant) -> Next {
+pub(crate) fn after(error: &Error, repeatable: bool, bulk: &Target, now: Instant) -> Next {
     match policy::after(error, repeatable) {
         Next::Halve { costs: true } if !bulk.withdraw_retry(now) => Next::Fail(Kind::BudgetExhausted),
         next => next,

@@ -314,7 +314,7 @@ where
     fn go_on(&self, failed: Failed<I, T>, todo: &mut Vec<Vec<Parcel<I, T>>>) {
         let Failed { mut parcels, error, own } = failed;
         let words = format!("the call for {} at once failed: {error}", parcels.len());
-        match after(&error, self.clone.is_some(), &*self.target, self.runtime.clock.now()) {
+        match after(&error, self.clone.is_some(), &self.target, self.runtime.clock.now()) {
             Next::Singly if parcels.iter().all(|parcel| parcel.item.is_some()) => {
                 parcels.into_iter().for_each(Entry::leave_alone);
             }

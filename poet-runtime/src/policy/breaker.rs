@@ -7,6 +7,7 @@
 //! stuck.
 
 use crate::clock::after;
+use crate::parameter::Values;
 use std::time::{Duration, Instant};
 
 /// The stretch of time the failure ratio looks at.
@@ -25,6 +26,16 @@ pub(crate) struct Thresholds {
     pub(crate) failures: u32,
     pub(crate) open_for: Duration,
     pub(crate) successes: u32,
+}
+
+impl Thresholds {
+    pub(crate) fn of(values: &Values) -> Self {
+        Self {
+            failures: u32::from(values.failure_threshold.into_iter().min().unwrap_or(u16::MAX)),
+            open_for: values.open_for,
+            successes: values.success_threshold,
+        }
+    }
 }
 
 /// Whether a call may pass.

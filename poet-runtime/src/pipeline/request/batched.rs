@@ -242,7 +242,7 @@ impl Round {
                 }
                 Err(error) => error,
             };
-            match after(&error, self.template.repeatable, &*self.bulk, self.runtime.0.clock.now()) {
+            match after(&error, self.template.repeatable, &self.bulk, self.runtime.0.clock.now()) {
                 Next::Singly => questions.into_iter().for_each(Question::leave_alone),
                 Next::Halve { .. } => {
                     let second = questions.split_off(questions.len() / 2);

@@ -17,7 +17,6 @@ use crate::outcome::Ending;
 use crate::pipeline::flight::Flight;
 use crate::pipeline::perceive::{Written, deadline};
 use crate::pipeline::service::Caller;
-use crate::policy::Shared;
 use crate::policy::deferral::{Decision, Facts, decide, delay, probing, spread};
 use crate::policy::jitter;
 use crate::reply::{Disposition, Reply};
