@@ -1,8 +1,8 @@
 //! The only place that acts: starts attempts, waits, drops what takes too long.
 //!
 //! It asks the policies what to do about each event and does it. It is generic over the body's future alone, boxes
-//! nothing but two attempts that race, holds no lock across an await, and arms a timer only for a body that was not ready at once. Dropping it at
-//! any await is safe: the [`Flight`] notes the call as cancelled and gives back its probe.
+//! nothing but two attempts that race, holds no lock across an await, and arms a timer only for a body that was not ready
+//! at once. Dropping it at any await is safe: the [`Flight`] notes the call as cancelled and gives back its probe.
 
 use super::flight::Flight;
 use crate::context::{self, Context};

@@ -199,13 +199,11 @@ impl<'a> Flight<'a> {
         if let Some(class) = ended {
             self.note(class);
         }
-        let view = view!(self);
         let before = self.policy.retries();
         if ended.is_some_and(Class::is_retryable) {
-            let limit = before.saturating_add(self.retries_left());
-            self.policy.limits.execution_retries = self.policy.limits.execution_retries.min(limit);
+            self.bound_retries();
         }
-        let action = self.policy.on(event, &view, self.now);
+        let action = self.policy.on(event, &view!(self), self.now);
         self.charge(before);
         match action {
             Action::Start { .. } => {
@@ -262,8 +260,7 @@ impl<'a> Flight<'a> {
         }
         let Some(place) = self.target.gate.spare(limit) else { return false };
         let before = self.policy.retries();
-        let left = before.saturating_add(self.retries_left());
-        self.policy.limits.execution_retries = self.policy.limits.execution_retries.min(left);
+        self.bound_retries();
         if !self.policy.race(&view!(self), self.now) {
             return false;
         }
@@ -298,6 +295,13 @@ impl<'a> Flight<'a> {
         if let Seat::Taken(place, since) = std::mem::take(self.seat.get_mut()) {
             place.give_back(self.now.saturating_duration_since(since));
         }
+    }
+
+    /// Leaves the policies no more retries than are left to the execution now.
+    fn bound_retries(&mut self) {
+        let most = self.policy.retries().saturating_add(self.retries_left());
+        let limit = &mut self.policy.limits.execution_retries;
+        *limit = (*limit).min(most);
     }
 
     /// Retries left to the execution now, after what other calls inside it made of them meanwhile.

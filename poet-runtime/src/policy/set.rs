@@ -1,7 +1,8 @@
 //! Asks the policies about one call, in order of precedence, and says what to do next.
 //!
-//! Deadline, then what the service asked for, then its circuit, then whether there is a place; after a failure, whether the operation may be started
-//! again at all, whether another try was learned to pay, whether there is time, and whether the budgets allow it.
+//! Deadline, then what the service asked for, then its circuit, then whether there is a place; after a failure, whether
+//! the operation may be started again at all, whether another try was learned to pay, whether there is time, and whether
+//! the budgets allow it.
 
 use super::breaker::{Admission, Probe, Sign};
 use super::{jitter, retry};
@@ -312,8 +313,8 @@ impl CallPolicy {
     /// One of the two copies under way failed, and the other goes on as the attempt.
     pub(crate) fn lose(&mut self, first: bool, class: Class, shared: &impl Shared, now: Instant) {
         shared.settle(None, sign(class), now);
-        if let Class::Throttled { retry_after: Some(wait) } = class {
-            shared.hold(after(now, wait.min(LONGEST_HOLD)));
+        if let Some(wait) = asked(class) {
+            shared.hold(after(now, wait));
         }
         if let (true, Some(copied)) = (first, self.copied) {
             self.started = copied;
@@ -323,11 +324,7 @@ impl CallPolicy {
     #[inline]
     fn retry(&mut self, class: Class, shared: &impl Shared, now: Instant) -> Action {
         let Some(kind) = class.failure() else { return self.give_up(None) };
-        let asked = match class {
-            // A service that asks for a year is not believed: nobody would look again until a restart.
-            Class::Throttled { retry_after } => retry_after.map(|wait| wait.min(LONGEST_HOLD)),
-            _ => None,
-        };
+        let asked = asked(class);
         if let Some(wait) = asked {
             shared.hold(after(now, wait));
         }
@@ -385,6 +382,15 @@ impl CallPolicy {
             Some(kind) => Action::Reject { kind, withheld },
             None => Action::Return { withheld },
         }
+    }
+}
+
+/// How long the service asked to be left alone.
+fn asked(class: Class) -> Option<Duration> {
+    match class {
+        // One that asks for a year is not believed: nobody would look again until a restart.
+        Class::Throttled { retry_after } => retry_after.map(|wait| wait.min(LONGEST_HOLD)),
+        _ => None,
     }
 }
 

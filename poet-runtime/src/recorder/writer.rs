@@ -216,7 +216,10 @@ impl Writer {
         let hour = anchor.wall(self.shared.clock.now()).hour();
         let overflow = self.shared.take_overflow();
         for (id, counts) in overflow.counts {
-            self.count(id, &counts, hour);
+            if let Some(target) = self.target(id) {
+                target.add(&counts, hour);
+                self.touch(id);
+            }
         }
         let mut counts = mem::take(&mut self.counts);
         for _ in 0..self.shared.ring.len() {
@@ -230,8 +233,9 @@ impl Writer {
                 if let Some(utility) = &target.utility {
                     counts.observe_effect(ended.hour(), &record, utility);
                 }
+                target.add(&counts, hour);
+                self.touch(record.target);
             }
-            self.count(record.target, &counts, hour);
             self.absorb(&record, ended);
         }
         self.counts = counts;
@@ -242,12 +246,9 @@ impl Writer {
         lock(&self.shared.health).unsent = self.unsent.len();
     }
 
-    fn count(&mut self, id: TargetId, counts: &History, hour: i64) {
-        if let Some(target) = self.target(id) {
-            target.add(counts, hour);
-            if self.touched.last() != Some(&id) {
-                self.touched.push(id);
-            }
+    fn touch(&mut self, id: TargetId) {
+        if self.touched.last() != Some(&id) {
+            self.touched.push(id);
         }
     }
 

@@ -209,21 +209,17 @@ fn decisions(out: &mut Lines, target: &Target) {
 }
 
 fn decider(known: &InForce) -> String {
-    match (known.origin, &known.learned) {
-        (_, Some(row)) => {
-            let value = known.parameter.unit.show(row.value);
-            match row.standing {
-                Standing::Trial => format!("learned, on trial, revision {}", row.revision),
-                Standing::Confirmed => format!("learned, revision {}", row.revision),
-                Standing::Shadow => format!("shadow says {value}"),
-                Standing::Proposed => format!("proposed is {value}"),
-                Standing::Found => format!("not acted on: {value}"),
-                Standing::RolledBack => format!("rolled back, revision {}", row.revision),
-                Standing::Reset => "a person reset it".to_owned(),
-                Standing::Pinned => "a person pinned it".to_owned(),
-            }
-        }
-        _ => "default or configured".to_owned(),
+    let Some(row) = &known.learned else { return "default or configured".to_owned() };
+    let value = known.parameter.unit.show(row.value);
+    match row.standing {
+        Standing::Trial => format!("learned, on trial, revision {}", row.revision),
+        Standing::Confirmed => format!("learned, revision {}", row.revision),
+        Standing::Shadow => format!("shadow says {value}"),
+        Standing::Proposed => format!("proposed is {value}"),
+        Standing::Found => format!("not acted on: {value}"),
+        Standing::RolledBack => format!("rolled back, revision {}", row.revision),
+        Standing::Reset => "a person reset it".to_owned(),
+        Standing::Pinned => "a person pinned it".to_owned(),
     }
 }
 
