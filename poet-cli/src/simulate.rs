@@ -3,10 +3,9 @@
 use crate::arguments::Format;
 use crate::{Refusal, style};
 use clap::Args;
-use poet_runtime::report::text::Style;
 use poet_simulator::campaign::{Campaign, Progress};
 use poet_simulator::judge::judge;
-use poet_simulator::policy::NAMES;
+use poet_simulator::policy::POLICIES;
 use poet_simulator::show::{Shown, html, json, text};
 use poet_simulator::tune::Search;
 use poet_simulator::world::{EMBEDDED, Log, World};
@@ -142,8 +141,7 @@ fn tune(simulate: &Simulate, world: &Arc<World>, days: f64, seed: u64, threads: 
     let search = Search { world: world.clone(), days, rate, seed, rounds: 2, threads };
     let began = Instant::now();
     let found = search.run(&|share, what| {
-        let left = began.elapsed().mul_f64((1.0 - share) / share.max(1e-6));
-        let _ = writeln!(io::stderr(), "{:3.0} % {what}, {} left", 100.0 * share, span(left));
+        let _ = writeln!(io::stderr(), "{:3.0} % {what}, {} left", 100.0 * share, left(began.elapsed(), share));
     });
     format!(
         "# {} days at {rate} requests/s, seed {seed}, {} runs: a request was worth {:.4}\n{}",
@@ -155,17 +153,14 @@ fn tune(simulate: &Simulate, world: &Arc<World>, days: f64, seed: u64, threads: 
 }
 
 fn list() -> String {
-    let bold = |text: &str| match style() {
-        Style::Terminal => format!("\u{1b}[1m{text}\u{1b}[0m"),
-        Style::Plain => text.to_owned(),
-    };
-    let mut text = format!("{}\n", bold("Worlds"));
+    let style = style();
+    let mut text = format!("{}\n", style.heading("Worlds"));
     for (name, _) in EMBEDDED {
         let about = World::find(name).map(|world| world.about).unwrap_or_default();
         text.push_str(&format!("  {name:20} {about}\n"));
     }
-    text.push_str(&format!("\n{}\n", bold("Policies")));
-    for (name, about) in NAMES {
+    text.push_str(&format!("\n{}\n", style.heading("Policies")));
+    for (name, about, _) in POLICIES {
         text.push_str(&format!("  {name:20} {about}\n"));
     }
     text
@@ -192,9 +187,9 @@ impl Teller {
             return;
         }
         *told = Some(now);
-        let left = elapsed.mul_f64((1.0 - progress.share) / progress.share.max(1e-6));
         let Progress { share, policy, seed, day } = progress;
-        let line = format!("{:3.0} %  {policy}, seed {seed}, day {day:.1}; {} left", 100.0 * share, span(left));
+        let line =
+            format!("{:3.0} %  {policy}, seed {seed}, day {day:.1}; {} left", 100.0 * share, left(elapsed, *share));
         let mut out = io::stderr().lock();
         // A terminal that cannot be written to is no reason to stop.
         let _ = if self.terminal { write!(out, "\r{line:<72}") } else { writeln!(out, "{line}") };
@@ -208,7 +203,8 @@ impl Teller {
     }
 }
 
-fn span(time: Duration) -> String {
-    let seconds = time.as_secs();
+/// How long it goes on if the rest takes as long as what is done.
+fn left(elapsed: Duration, share: f64) -> String {
+    let seconds = elapsed.mul_f64((1.0 - share) / share.max(1e-6)).as_secs();
     if seconds < 90 { format!("{seconds} s") } else { format!("{} min", seconds.div_ceil(60)) }
 }

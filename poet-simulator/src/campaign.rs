@@ -1,8 +1,8 @@
 //! Lives a world through under several policies and seeds, on several threads, each with a time of its own.
 
 use crate::policy::Policy;
+use crate::threads;
 use crate::world::{Lived, Log, Run, World, run};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is to be lived through.
@@ -91,41 +91,24 @@ impl Campaign {
         order.sort_by_key(|index| std::cmp::Reverse(weight(runs[*index].1.policy)));
         let all: f64 = runs.iter().map(|(_, run)| f64::from(weight(run.policy)) * run.rate).sum();
         let done = Mutex::new(vec![0.0; runs.len()]);
-        let next = AtomicUsize::new(0);
-        let results: Mutex<Vec<Option<Lived>>> = Mutex::new(vec![None; runs.len()]);
-        std::thread::scope(|scope| {
-            for _ in 0..self.threads.clamp(1, runs.len().max(1)) {
-                scope.spawn(|| {
-                    while let Some(&index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let (name, run_) = &runs[index];
-                        let tell = |share: f64| {
-                            let sum: f64 = {
-                                let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-                                done[index] = share * f64::from(weight(run_.policy)) * run_.rate;
-                                done.iter().sum()
-                            };
-                            progress(Progress {
-                                share: sum / all,
-                                policy: name.clone(),
-                                seed: run_.seed,
-                                day: share * run_.days,
-                            });
-                        };
-                        let lived = run(run_, tell);
-                        tell(1.0);
-                        results.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(lived);
-                    }
-                });
-            }
+        let lived = threads::each(&order, self.threads, |index| {
+            let (name, run_) = &runs[index];
+            let tell = |share: f64| {
+                let sum: f64 = {
+                    let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                    done[index] = share * f64::from(weight(run_.policy)) * run_.rate;
+                    done.iter().sum()
+                };
+                let (policy, seed) = (name.clone(), run_.seed);
+                progress(Progress { share: sum / all, policy, seed, day: share * run_.days });
+            };
+            let lived = run(run_, tell);
+            tell(1.0);
+            lived
         });
-        let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let outcome = |((policy, run), lived): ((String, Run), Option<Lived>)| Outcome {
-            policy,
-            seed: run.seed,
-            rate: run.rate,
-            lived: lived.expect("every run was taken by a thread"),
-        };
-        Ok(runs.into_iter().zip(results).map(outcome).collect())
+        let outcome =
+            |((policy, run), lived): ((String, Run), Lived)| Outcome { policy, seed: run.seed, rate: run.rate, lived };
+        Ok(runs.into_iter().zip(lived).map(outcome).collect())
     }
 }
 

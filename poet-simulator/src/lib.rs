@@ -30,6 +30,7 @@ pub mod policy;
 mod random;
 pub mod replay;
 pub mod show;
+mod threads;
 pub mod tune;
 pub mod world;
 

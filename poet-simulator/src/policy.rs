@@ -10,23 +10,39 @@ use poet_runtime::config::{Config, QueueConfig, ServiceConfig, ToolConfig};
 use poet_runtime::{Learning, Priority};
 use std::time::Duration;
 
-/// Every policy, and what it does.
-pub const NAMES: [(&str, &str); 15] = [
-    ("none", "one attempt, whatever happens"),
-    ("fixed", "three attempts, 200 ms doubling, full jitter"),
-    ("fixed_breaker", "the same; opens after 5 failures in a row for 60 s, closes after 3 successes"),
-    ("aws_standard", "three attempts out of a bucket of 500 tokens, as the AWS SDKs do"),
-    ("aws_adaptive", "the same, and sends no faster than throttling lets it (CUBIC)"),
-    ("envoy", "retries within 20 % of what is under way; ejects after 5 failures in a row, for 30 s, 60 s, …"),
-    ("source", "the values that the scenario states as learned, through the runtime"),
-    ("best_static", "the best values in hindsight, found by --tune, through the runtime"),
-    ("learned", "the runtime, with everything it learns"),
-    ("learned_no_retry", "the same without retries"),
-    ("learned_no_breaker", "the same with a circuit that hardly ever opens"),
-    ("learned_no_cache", "the same without answers from memory"),
-    ("learned_no_batch", "the same without calls made together"),
-    ("learned_no_queue", "the same without putting off what failed"),
-    ("clairvoyant", "knows what is up, and what holds; no coin flips"),
+/// Every policy: its name, what it does, and what it is.
+pub const POLICIES: [(&str, &str, Policy); 15] = [
+    ("none", "one attempt, whatever happens", Policy::Peer(Kind::None)),
+    ("fixed", "three attempts, 200 ms doubling, full jitter", Policy::Peer(Kind::Fixed)),
+    (
+        "fixed_breaker",
+        "the same; opens after 5 failures in a row for 60 s, closes after 3 successes",
+        Policy::Peer(Kind::FixedBreaker),
+    ),
+    (
+        "aws_standard",
+        "three attempts out of a bucket of 500 tokens, as the AWS SDKs do",
+        Policy::Peer(Kind::AwsStandard),
+    ),
+    ("aws_adaptive", "the same, and sends no faster than throttling lets it (CUBIC)", Policy::Peer(Kind::AwsAdaptive)),
+    (
+        "envoy",
+        "retries within 20 % of what is under way; ejects after 5 failures in a row, for 30 s, 60 s, …",
+        Policy::Peer(Kind::Envoy),
+    ),
+    ("source", "the values that the scenario states as learned, through the runtime", Policy::Static("source")),
+    (
+        "best_static",
+        "the best values in hindsight, found by --tune, through the runtime",
+        Policy::Static("best_static"),
+    ),
+    ("learned", "the runtime, with everything it learns", Policy::Learned(Without::Nothing)),
+    ("learned_no_retry", "the same without retries", Policy::Learned(Without::Retry)),
+    ("learned_no_breaker", "the same with a circuit that hardly ever opens", Policy::Learned(Without::Breaker)),
+    ("learned_no_cache", "the same without answers from memory", Policy::Learned(Without::Cache)),
+    ("learned_no_batch", "the same without calls made together", Policy::Learned(Without::Batch)),
+    ("learned_no_queue", "the same without putting off what failed", Policy::Learned(Without::Queue)),
+    ("clairvoyant", "knows what is up, and what holds; no coin flips", Policy::Clairvoyant),
 ];
 
 /// What a client does.
@@ -66,26 +82,9 @@ impl Policy {
     ///
     /// What names there are.
     pub fn find(name: &str) -> Result<Self, String> {
-        Ok(match name {
-            "none" => Self::Peer(Kind::None),
-            "fixed" => Self::Peer(Kind::Fixed),
-            "fixed_breaker" => Self::Peer(Kind::FixedBreaker),
-            "aws_standard" => Self::Peer(Kind::AwsStandard),
-            "aws_adaptive" => Self::Peer(Kind::AwsAdaptive),
-            "envoy" => Self::Peer(Kind::Envoy),
-            "source" => Self::Static("source"),
-            "best_static" => Self::Static("best_static"),
-            "learned" => Self::Learned(Without::Nothing),
-            "learned_no_retry" => Self::Learned(Without::Retry),
-            "learned_no_breaker" => Self::Learned(Without::Breaker),
-            "learned_no_cache" => Self::Learned(Without::Cache),
-            "learned_no_batch" => Self::Learned(Without::Batch),
-            "learned_no_queue" => Self::Learned(Without::Queue),
-            "clairvoyant" => Self::Clairvoyant,
-            _ => {
-                let names = NAMES.map(|(name, _)| name).join("`, `");
-                return Err(format!("there is no policy `{name}`; write some of `{names}`"));
-            }
+        POLICIES.iter().find(|(known, ..)| *known == name).map(|(.., policy)| *policy).ok_or_else(|| {
+            let names = POLICIES.map(|(name, ..)| name).join("`, `");
+            format!("there is no policy `{name}`; write some of `{names}`")
         })
     }
 
@@ -150,8 +149,8 @@ mod tests {
 
     #[test]
     fn every_name_is_that_of_a_policy() {
-        for (name, _) in NAMES {
-            assert!(Policy::find(name).is_ok(), "{name}");
+        for (name, _, policy) in POLICIES {
+            assert_eq!(Policy::find(name), Ok(policy), "{name}");
         }
         assert!(Policy::find("nobody").unwrap_err().starts_with("there is no policy `nobody`; write some of `none`"));
     }

@@ -2,10 +2,10 @@
 //! is then judged on.
 
 use crate::policy::Policy;
+use crate::threads;
 use crate::world::{Log, Run, Static, World, run};
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// What may be tried of each parameter, and for which steps it means anything.
 const GRID: [(&str, &[f64]); 8] = [
@@ -113,32 +113,21 @@ impl Search {
     }
 
     fn score(&self, tried: &[Static]) -> Vec<f64> {
-        let scores = Mutex::new(vec![f64::NEG_INFINITY; tried.len()]);
-        let next = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..self.threads.clamp(1, tried.len()) {
-                scope.spawn(|| {
-                    loop {
-                        let index = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(held) = tried.get(index) else { return };
-                        let mut world = (*self.world).clone();
-                        world.statics.insert("best_static".to_owned(), held.clone());
-                        let run_ = Run {
-                            world: Arc::new(world),
-                            policy: Policy::Static("best_static"),
-                            days: self.days,
-                            rate: self.rate,
-                            seed: self.seed,
-                            log: Log::default(),
-                        };
-                        let summary = run(&run_, |_| {}).summary;
-                        let score = if summary.stale > STALE { summary.utility - 1.0 } else { summary.utility };
-                        scores.lock().unwrap_or_else(PoisonError::into_inner)[index] = score;
-                    }
-                });
-            }
-        });
-        scores.into_inner().unwrap_or_else(PoisonError::into_inner)
+        let order: Vec<usize> = (0..tried.len()).collect();
+        threads::each(&order, self.threads, |index| {
+            let mut world = (*self.world).clone();
+            world.statics.insert("best_static".to_owned(), tried[index].clone());
+            let run_ = Run {
+                world: Arc::new(world),
+                policy: Policy::Static("best_static"),
+                days: self.days,
+                rate: self.rate,
+                seed: self.seed,
+                log: Log::default(),
+            };
+            let summary = run(&run_, |_| {}).summary;
+            if summary.stale > STALE { summary.utility - 1.0 } else { summary.utility }
+        })
     }
 }
 

@@ -36,6 +36,11 @@ impl<'a> Shown<'a> {
         groups
     }
 
+    /// Whether the world was lived through at several rates.
+    fn has_several_rates(&self) -> bool {
+        self.outcomes.iter().any(|one| one.rate.total_cmp(&self.outcomes[0].rate).is_ne())
+    }
+
     fn seeds(&self) -> Vec<u64> {
         let mut seeds: Vec<u64> = self.outcomes.iter().map(|outcome| outcome.seed).collect();
         seeds.sort_unstable();

@@ -17,7 +17,7 @@ pub fn text(shown: &Shown<'_>) -> String {
     let seeds = shown.seeds();
     let share = 100.0 * (1.0 - world.measured_from);
     let _ = writeln!(text, "{}: {}", world.name, world.about);
-    let rates = if shown.outcomes.iter().any(|one| one.rate.total_cmp(&shown.outcomes[0].rate).is_ne()) {
+    let rates = if shown.has_several_rates() {
         "several rates".to_owned()
     } else {
         format!("{} requests/s", shown.outcomes.first().map_or(world.rate, |one| one.rate))
@@ -35,7 +35,7 @@ pub fn text(shown: &Shown<'_>) -> String {
 }
 
 fn table(text: &mut String, shown: &Shown<'_>) {
-    let several = shown.outcomes.iter().any(|one| one.rate.total_cmp(&shown.outcomes[0].rate).is_ne());
+    let several = shown.has_several_rates();
     let recovers = shown.outcomes.iter().any(|one| one.lived.summary.recovers_after > 0.0);
     let _ = write!(text, "{:19}", "policy");
     if several {

@@ -16,7 +16,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &mut Table<'_>) -> Vec<Goal> 
             continue;
         };
         let figure = reader.choice(&named, &figures);
-        let policies = policy::NAMES.map(|(name, _)| (name, name));
+        let policies = policy::POLICIES.map(|(name, ..)| (name, name));
         let policy = own.take("policy").and_then(|field| reader.choice(&field, &policies)).unwrap_or("learned");
         let mut text = |reader: &mut Reader<'_>, key| own.take(key).and_then(|field| reader.text(&field));
         let service = text(reader, "service");

@@ -93,7 +93,7 @@ fn meaning(reader: &mut Reader<'_>, table: &mut Table<'_>, name: &str, folder: O
     let seeds = numbers(reader, table, "seeds", 0.0..=9e15).into_iter().map(|seed| seed as u64).collect::<Vec<_>>();
     let policies = table.take("policies").and_then(|field| {
         let names = reader.list(&field)?;
-        let known = policy::NAMES.map(|(name, _)| (name, name));
+        let known = policy::POLICIES.map(|(name, ..)| (name, name));
         Some(names.iter().filter_map(|name| reader.choice(name, &known).map(str::to_owned)).collect())
     });
     let begin = table.take("begin").and_then(|field| {
