@@ -8,7 +8,7 @@ use crate::clock::Wall;
 use crate::evidence::Vitals;
 use crate::gate::Gate;
 use crate::lock::lock;
-use crate::outcome::{Arm, FailureKind, TargetId};
+use crate::outcome::{Arm, FailureKind, TargetId, Turn};
 use crate::parameter::{self, Parameter, Values};
 use crate::policy::breaker::{Admission, Breaker, Probe, Sign, Standing, Thresholds};
 use crate::policy::budget::Budget;
@@ -248,17 +248,32 @@ impl Target {
         self.circuit.admit(|| self.thresholds(), now)
     }
 
+    /// Takes in what an attempt said, and tells what the circuit did for it.
     #[inline]
-    pub(crate) fn settle(&self, probe: Option<Probe>, sign: Sign, now: Instant) {
-        if let Some(closed) = self.circuit.settle(probe, sign, || self.thresholds(), now) {
-            let TargetKey { service, operation } = &self.key;
-            if closed {
-                tracing::info!(service, operation, "the circuit is closed again");
-            } else {
-                let open_for = self.values().open_for;
-                tracing::warn!(service, operation, ?open_for, "the circuit has opened");
+    pub(crate) fn settle(&self, probe: Option<Probe>, sign: Sign, now: Instant) -> Option<Turn> {
+        let turn = self.circuit.settle(probe, sign, || self.thresholds(), now)?;
+        self.tell(&turn, now);
+        Some(turn)
+    }
+
+    #[cold]
+    fn tell(&self, turn: &Turn, now: Instant) {
+        let TargetKey { service, operation } = &self.key;
+        match turn {
+            Turn::Opened { blamed, .. } => {
+                let failures: u32 = blamed.iter().copied().map(u32::from).sum();
+                let open_for = self.rest(now).unwrap_or_default();
+                tracing::warn!(service, operation, failures, ?open_for, "the circuit has opened");
+            }
+            Turn::Closed { back_after, .. } => {
+                tracing::info!(service, operation, down_for = ?back_after, "the circuit is closed again");
             }
         }
+    }
+
+    /// Whether its circuit is closed, by one atomic.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.circuit.closed.load(Ordering::Acquire)
     }
 
     #[inline]
@@ -330,7 +345,7 @@ impl Circuit {
         lock(&self.breaker).rest(now)
     }
 
-    /// Takes in what an attempt said. Tells whether the circuit is closed now, where that has changed.
+    /// Takes in what an attempt said, and tells what the circuit did for it.
     #[inline]
     fn settle(
         &self,
@@ -338,19 +353,18 @@ impl Circuit {
         sign: Sign,
         thresholds: impl FnOnce() -> Thresholds,
         now: Instant,
-    ) -> Option<bool> {
+    ) -> Option<Turn> {
         let successes = match sign {
             Sign::Well => self.successes.fetch_add(1, Ordering::Relaxed) + 1,
-            Sign::Ill | Sign::None => self.successes.load(Ordering::Relaxed),
+            Sign::Ill(_) | Sign::None => self.successes.load(Ordering::Relaxed),
         };
         if probe.is_none() && (sign == Sign::None || (sign == Sign::Well && self.calm.load(Ordering::Acquire))) {
             return None;
         }
         let mut breaker = lock(&self.breaker);
-        let before = breaker.is_closed();
-        breaker.record(probe, sign, successes, thresholds(), now);
+        let turn = breaker.record(probe, sign, successes, thresholds(), now);
         self.mirror(&breaker);
-        (breaker.is_closed() != before).then_some(breaker.is_closed())
+        turn
     }
 
     fn mirror(&self, breaker: &Breaker) {

@@ -8,7 +8,7 @@ use crate::clock::Wall;
 use crate::evidence::{History, Key, Situation, Situations, Watch};
 use crate::learner::degradation::{self, Degradation};
 use crate::learner::{Subject, learn_some};
-use crate::outcome::Record;
+use crate::outcome::{FailureKind, Record};
 use crate::parameter::Values;
 use crate::policy::breaker::{Admission, Breaker, Probe, Sign, Thresholds};
 use crate::profile::Profile;
@@ -168,8 +168,8 @@ impl Circuit {
     /// Takes in whether an admitted call succeeded.
     pub fn record(&mut self, probe: Option<ProbeTicket>, succeeded: bool, values: &Values, now: Instant) {
         self.successes += u64::from(succeeded);
-        let sign = if succeeded { Sign::Well } else { Sign::Ill };
-        self.breaker.record(probe.map(|ticket| ticket.0), sign, self.successes, Thresholds::of(values), now);
+        let sign = if succeeded { Sign::Well } else { Sign::Ill(FailureKind::Transient) };
+        _ = self.breaker.record(probe.map(|ticket| ticket.0), sign, self.successes, Thresholds::of(values), now);
     }
 
     /// Whether calls pass freely.

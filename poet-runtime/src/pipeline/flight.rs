@@ -6,7 +6,7 @@ use crate::context::{self, Context};
 use crate::error::{Error, Kind};
 use crate::evidence::{load_bin, wait_bin};
 use crate::gate::{Entry, Grant, Place};
-use crate::outcome::{Arm, Attempt, Class, Ending, Finished, Hedge, Record, Shown, Withheld};
+use crate::outcome::{Arm, Attempt, Class, Ending, Finished, Hedge, Record, Shown, Turn, Withheld};
 use crate::policy::breaker::{Admission, Probe, Sign, Standing};
 use crate::policy::limit::Ask;
 use crate::policy::{Action, CallPolicy, Event, Room, Shared};
@@ -25,6 +25,8 @@ pub(super) const MOMENT: Duration = Duration::from_millis(25);
 macro_rules! view {
     ($flight:expr) => {
         View {
+            runtime: $flight.runtime,
+            execution: $flight.execution,
             target: $flight.target,
             bounded: $flight.bounded,
             places: $flight.places,
@@ -322,7 +324,8 @@ impl<'a> Flight<'a> {
             class,
             elapsed: self.now.saturating_duration_since(self.policy.started()),
             after: self.policy.after(),
-            probe: self.policy.is_probe(),
+            // What fails while the circuit is open already was started before it opened, and belongs to the outage.
+            probe: self.policy.is_probe() || (class.failure().is_some() && !self.target.is_closed()),
             at_deadline: class == Class::Timeout && self.policy.is_at_deadline(self.now),
             waited: self.policy.waited().map(wait_bin),
             load: self.load,
@@ -408,12 +411,22 @@ enum Seat<'a> {
 
 /// The shared state of a target as a call sees it: one that is only watched is never refused and tells nothing.
 struct View<'v, 'a> {
+    runtime: &'a Inner,
+    execution: u64,
     target: &'a Target,
     bounded: bool,
     places: Option<u32>,
     priority: Priority,
     deadline: Instant,
     seat: &'v RefCell<Seat<'a>>,
+}
+
+impl View<'_, '_> {
+    /// Writes down what the circuit did.
+    #[cold]
+    fn tell(&self, turn: Turn, now: Instant) {
+        self.runtime.recorder.record(Record { turn: Some(turn), ..Record::new(self.target.id, self.execution, now) });
+    }
 }
 
 impl Shared for View<'_, '_> {
@@ -448,8 +461,10 @@ impl Shared for View<'_, '_> {
     }
 
     fn settle(&self, probe: Option<Probe>, sign: Sign, now: Instant) {
-        if self.bounded {
-            self.target.settle(probe, sign, now);
+        if self.bounded
+            && let Some(turn) = self.target.settle(probe, sign, now)
+        {
+            self.tell(turn, now);
         }
     }
 

@@ -1,12 +1,17 @@
 //! Decides whether a service may be called, from its recent successes and failures.
 //!
-//! A count of failures in a row reacts at once but misses a service that fails nearly always; a ratio sees that but
-//! is slow. The breaker watches both, and neither depends on how many calls came before: the run is short, and the
-//! ratio looks at a sliding window. While half-open it counts its probes, takes back those that were abandoned and
-//! ignores those of an earlier half-open phase, so that it can neither flood a service that is just back nor get
-//! stuck.
+//! It is a test for a change (Page's CUSUM, 1954): each failure adds to a pressure, by its kind, a success takes some of
+//! it back, and at one the circuit opens. A failure of a kind adds one over its threshold, so that as many of that kind in
+//! a row open it; a kind that is common while the service is up counts little, one that is seen only when it is down
+//! counts much. Neither depends on how many calls came before. Beside it a ratio looks at a sliding window, for a service
+//! that fails nearly always in a way that nobody has learned about.
+//!
+//! While half-open it counts its probes, takes back those that were abandoned and ignores those of an earlier half-open
+//! phase, so that it can neither flood a service that is just back nor get stuck. Each probe that fails lengthens the
+//! wait before the next by a factor: what has lasted long lasts longer.
 
 use crate::clock::after;
+use crate::outcome::{FailureKind, Turn};
 use crate::parameter::Values;
 use std::time::{Duration, Instant};
 
@@ -20,21 +25,41 @@ const FAILURE_RATIO: f64 = 0.8;
 /// Attempts the ratio needs, because 4 of 5 is noise.
 const MIN_ATTEMPTS: u64 = 20;
 
+/// The longest wait that grew, unless it was that long to begin with.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// A pressure that is full but for what rounding lost.
+const FULL: f64 = 1.0 - 1e-9;
+
 /// When to open and to close; learned or configured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Thresholds {
-    pub(crate) failures: u32,
+    /// Failures of each kind in a row that open it, by [`FailureKind::index`].
+    pub(crate) failures: [u16; FailureKind::ALL.len()],
+    /// How much of what opens it one success takes back.
+    pub(crate) credit: f64,
     pub(crate) open_for: Duration,
+    /// How many times as long it stays open after each probe that failed.
+    pub(crate) growth: f64,
     pub(crate) successes: u32,
 }
 
 impl Thresholds {
     pub(crate) fn of(values: &Values) -> Self {
         Self {
-            failures: u32::from(values.failure_threshold.into_iter().min().unwrap_or(u16::MAX)),
+            failures: values.failure_threshold,
+            credit: values.success_credit,
             open_for: values.open_for,
+            growth: values.open_growth,
             successes: values.success_threshold,
         }
+    }
+
+    /// How long it stays open after so many probes that failed.
+    fn wait(&self, failed: u32) -> Duration {
+        let longest = LONGEST_WAIT.max(self.open_for).as_secs_f64();
+        let seconds = self.open_for.as_secs_f64() * self.growth.max(1.0).powi(failed.min(1_000).cast_signed());
+        Duration::try_from_secs_f64(seconds.min(longest)).unwrap_or(self.open_for)
     }
 }
 
@@ -58,7 +83,7 @@ pub(crate) struct Probe(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sign {
     Well,
-    Ill,
+    Ill(FailureKind),
     /// It says nothing: the attempt was cancelled, or throttled for reasons of its own.
     None,
 }
@@ -87,14 +112,36 @@ enum State {
 pub(crate) struct Breaker {
     state: State,
     phase: u32,
-    /// Failures since the last success.
-    run: u32,
+    /// What has gathered towards opening it; it opens at one.
+    pressure: f64,
+    /// The failures since the pressure was last none, by [`FailureKind::index`].
+    run: [u8; FailureKind::ALL.len()],
+    /// When the first of them was seen.
+    began: Option<Instant>,
+    /// When the service was last seen down, and first seen back.
+    down_at: Option<Instant>,
+    back_at: Option<Instant>,
+    /// Probes that failed since it opened.
+    failed: u32,
+    /// When it closed last.
+    closed_at: Option<Instant>,
     window: Window,
 }
 
 impl Breaker {
     pub(crate) fn new() -> Self {
-        Self { state: State::Closed, phase: 0, run: 0, window: Window::default() }
+        Self {
+            state: State::Closed,
+            phase: 0,
+            pressure: 0.0,
+            run: [0; FailureKind::ALL.len()],
+            began: None,
+            down_at: None,
+            back_at: None,
+            failed: 0,
+            closed_at: None,
+            window: Window::default(),
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -112,7 +159,7 @@ impl Breaker {
 
     /// Whether a success would change nothing, so that it need not be told.
     pub(crate) fn is_calm(&self) -> bool {
-        self.is_closed() && self.run == 0
+        self.is_closed() && self.pressure == 0.0
     }
 
     /// How long it stays open; `None` where a call may find out how the service is.
@@ -134,8 +181,7 @@ impl Breaker {
             }
             // The threshold came down since the last probe passed, and no other probe would close it.
             State::HalfOpen { passed, .. } if passed >= thresholds.successes.max(1) => {
-                self.state = State::Closed;
-                self.forget();
+                _ = self.close(now);
                 Admission::Pass
             }
             State::HalfOpen { under_way, passed } if under_way + passed < thresholds.successes.max(1) => {
@@ -146,7 +192,8 @@ impl Breaker {
         }
     }
 
-    /// Takes in what an admitted attempt said. `successes` counts every success so far, this one included.
+    /// Takes in what an admitted attempt said, and tells what the circuit did for it. `successes` counts every success so
+    /// far, this one included.
     pub(crate) fn record(
         &mut self,
         probe: Option<Probe>,
@@ -154,40 +201,82 @@ impl Breaker {
         successes: u64,
         thresholds: Thresholds,
         now: Instant,
-    ) {
+    ) -> Option<Turn> {
         match (self.state, probe) {
             (State::HalfOpen { under_way, passed }, Some(Probe(phase))) if phase == self.phase => {
                 let under_way = under_way.saturating_sub(1);
-                self.state = match sign {
-                    Sign::Ill => State::Open { until: after(now, thresholds.open_for) },
-                    Sign::Well if passed + 1 >= thresholds.successes => State::Closed,
-                    Sign::Well => State::HalfOpen { under_way, passed: passed + 1 },
-                    Sign::None => State::HalfOpen { under_way, passed },
-                };
-                if self.is_closed() {
-                    self.forget();
+                match sign {
+                    Sign::Ill(_) => {
+                        self.failed = self.failed.saturating_add(1);
+                        (self.down_at, self.back_at) = (Some(now), None);
+                        self.state = State::Open { until: after(now, thresholds.wait(self.failed)) };
+                    }
+                    Sign::Well => {
+                        self.back_at.get_or_insert(now);
+                        if passed + 1 >= thresholds.successes {
+                            return self.close(now);
+                        }
+                        self.state = State::HalfOpen { under_way, passed: passed + 1 };
+                    }
+                    Sign::None => self.state = State::HalfOpen { under_way, passed },
                 }
+                None
             }
             // A probe of an earlier phase, or an attempt admitted before the circuit opened, comes too late to say
             // anything about now.
-            (State::HalfOpen { .. } | State::Open { .. }, _) | (State::Closed, Some(_)) => {}
+            (State::HalfOpen { .. } | State::Open { .. }, _) | (State::Closed, Some(_)) => None,
             (State::Closed, None) => match sign {
-                Sign::Well => self.run = 0,
-                Sign::None => {}
-                Sign::Ill => {
-                    self.run = self.run.saturating_add(1);
+                Sign::Well => {
+                    self.relieve(thresholds.credit);
+                    None
+                }
+                Sign::None => None,
+                Sign::Ill(kind) => {
+                    let threshold = thresholds.failures[kind.index()].max(1);
+                    self.pressure += 1.0 / f64::from(threshold);
+                    self.run[kind.index()] = self.run[kind.index()].saturating_add(1);
+                    self.began.get_or_insert(now);
                     self.window.fail(successes, now);
-                    if self.run >= thresholds.failures || self.window.is_failing(successes) {
-                        self.state = State::Open { until: after(now, thresholds.open_for) };
-                    }
+                    let opens = self.pressure >= FULL || self.window.is_failing(successes);
+                    opens.then(|| self.open(thresholds, now))
                 }
             },
         }
     }
 
-    fn forget(&mut self) {
-        self.run = 0;
+    fn relieve(&mut self, credit: f64) {
+        self.pressure -= credit;
+        // What rounding left of it is none.
+        if self.pressure < 1.0 - FULL {
+            self.pressure = 0.0;
+            self.run = [0; FailureKind::ALL.len()];
+            self.began = None;
+        }
+    }
+
+    fn open(&mut self, thresholds: Thresholds, now: Instant) -> Turn {
+        // A service that fails again sooner than it would have been asked again was not back.
+        let within = |closed: Instant| now.saturating_duration_since(closed) < thresholds.wait(self.failed);
+        let relapsed = self.closed_at.is_some_and(within);
+        if !relapsed {
+            self.failed = 0;
+        }
+        self.state = State::Open { until: after(now, thresholds.wait(self.failed)) };
+        self.down_at = Some(now);
+        self.back_at = None;
+        Turn::Opened { blamed: self.run, relapsed }
+    }
+
+    fn close(&mut self, now: Instant) -> Option<Turn> {
+        self.state = State::Closed;
+        self.closed_at = Some(now);
+        let since = |at: Option<Instant>| at.zip(self.began).map(|(at, began)| at.saturating_duration_since(began));
+        let turn = since(self.down_at).zip(since(self.back_at.or(Some(now))));
+        self.pressure = 0.0;
+        self.run = [0; FailureKind::ALL.len()];
+        self.began = None;
         self.window = Window::default();
+        turn.map(|(down_for, back_after)| Turn::Closed { down_for, back_after })
     }
 }
 
@@ -226,21 +315,30 @@ impl Window {
 mod tests {
     use super::*;
 
-    const AT: Thresholds = Thresholds { failures: 5, open_for: Duration::from_secs(60), successes: 3 };
+    const AT: Thresholds = Thresholds {
+        failures: [5; FailureKind::ALL.len()],
+        credit: 1.0,
+        open_for: Duration::from_secs(60),
+        growth: 1.0,
+        successes: 3,
+    };
+    const ILL: Sign = Sign::Ill(FailureKind::Transient);
 
     struct Service {
         breaker: Breaker,
+        at: Thresholds,
         successes: u64,
         now: Instant,
+        turns: Vec<Turn>,
     }
 
     impl Service {
         fn new() -> Self {
-            Self { breaker: Breaker::new(), successes: 0, now: Instant::now() }
+            Self { breaker: Breaker::new(), at: AT, successes: 0, now: Instant::now(), turns: Vec::new() }
         }
 
         fn attempt(&mut self, sign: Sign) -> Admission {
-            let admission = self.breaker.admit(AT, self.now);
+            let admission = self.breaker.admit(self.at, self.now);
             let probe = match admission {
                 Admission::Pass => None,
                 Admission::Probe(probe) => Some(probe),
@@ -252,18 +350,18 @@ mod tests {
 
         fn finish(&mut self, probe: Option<Probe>, sign: Sign) {
             self.successes += u64::from(sign == Sign::Well);
-            self.breaker.record(probe, sign, self.successes, AT, self.now);
+            self.turns.extend(self.breaker.record(probe, sign, self.successes, self.at, self.now));
         }
 
         fn open(&mut self) {
             for _ in 0..5 {
-                self.attempt(Sign::Ill);
+                self.attempt(ILL);
             }
             assert!(!self.breaker.is_closed());
         }
 
         fn probe(&mut self) -> Probe {
-            match self.breaker.admit(AT, self.now) {
+            match self.breaker.admit(self.at, self.now) {
                 Admission::Probe(probe) => probe,
                 other => panic!("not a probe: {other:?}"),
             }
@@ -278,10 +376,10 @@ mod tests {
                 service.attempt(Sign::Well);
             }
             for _ in 0..4 {
-                service.attempt(Sign::Ill);
+                service.attempt(ILL);
             }
             assert!(service.breaker.is_closed(), "after {healthy}");
-            service.attempt(Sign::Ill);
+            service.attempt(ILL);
             assert!(!service.breaker.is_closed(), "after {healthy}");
         }
     }
@@ -291,7 +389,7 @@ mod tests {
         let mut service = Service::new();
         for i in 0..200 {
             service.now += Duration::from_millis(100);
-            service.attempt(if i % 5 == 4 { Sign::Well } else { Sign::Ill });
+            service.attempt(if i % 5 == 4 { Sign::Well } else { ILL });
         }
         assert!(!service.breaker.is_closed());
     }
@@ -301,7 +399,7 @@ mod tests {
         let mut service = Service::new();
         for i in 0..1_000 {
             service.now += Duration::from_millis(10);
-            service.attempt(if i % 2 == 0 { Sign::Ill } else { Sign::Well });
+            service.attempt(if i % 2 == 0 { ILL } else { Sign::Well });
         }
         assert!(service.breaker.is_closed());
     }
@@ -311,10 +409,10 @@ mod tests {
         for (idle, closed) in [(Duration::ZERO, false), (WINDOW, true)] {
             let mut service = Service::new();
             for i in 0..21 {
-                service.attempt(if i % 5 == 0 { Sign::Well } else { Sign::Ill });
+                service.attempt(if i % 5 == 0 { Sign::Well } else { ILL });
             }
             service.now += idle;
-            service.attempt(Sign::Ill);
+            service.attempt(ILL);
             assert_eq!(service.breaker.is_closed(), closed, "after {idle:?}");
         }
     }
@@ -350,7 +448,7 @@ mod tests {
 
         service.open();
         service.now += AT.open_for;
-        service.attempt(Sign::Ill);
+        service.attempt(ILL);
         assert_eq!(service.attempt(Sign::Well), Admission::Refuse { retry_in: Some(AT.open_for) });
     }
 
@@ -389,7 +487,7 @@ mod tests {
         service.now += AT.open_for;
         let late = service.probe();
         let bad = service.probe();
-        service.finish(Some(bad), Sign::Ill);
+        service.finish(Some(bad), ILL);
         service.now += AT.open_for;
         service.attempt(Sign::Well);
         service.finish(Some(late), Sign::Well);
@@ -405,6 +503,94 @@ mod tests {
         assert!(!service.breaker.is_closed());
     }
 
+    #[test]
+    fn each_kind_of_failure_counts_by_its_own_threshold() {
+        let mut service = Service::new();
+        service.at.failures[FailureKind::Transient.index()] = 8;
+        service.at.failures[FailureKind::Timeout.index()] = 2;
+        (0..7).for_each(|_| _ = service.attempt(ILL));
+        assert!(service.breaker.is_closed(), "seven of eight");
+        service.attempt(Sign::Ill(FailureKind::Timeout));
+        assert!(!service.breaker.is_closed(), "and half of what opens it");
+        let mut blamed = [0; FailureKind::ALL.len()];
+        (blamed[FailureKind::Transient.index()], blamed[FailureKind::Timeout.index()]) = (7, 1);
+        assert_eq!(service.turns, [Turn::Opened { blamed, relapsed: false }]);
+    }
+
+    #[test]
+    fn a_success_takes_back_its_credit_and_no_more() {
+        let mut service = Service::new();
+        service.at.credit = 0.2;
+        for _ in 0..4 {
+            service.attempt(ILL);
+        }
+        service.attempt(Sign::Well);
+        assert!(!service.breaker.is_calm());
+        service.attempt(ILL);
+        assert!(service.breaker.is_closed(), "four fifths again");
+        service.attempt(ILL);
+        assert!(!service.breaker.is_closed());
+        let mut calm = Service { at: service.at, ..Service::new() };
+        calm.attempt(ILL);
+        calm.attempt(Sign::Well);
+        assert!(calm.breaker.is_calm(), "and what is taken back is forgotten");
+    }
+
+    #[test]
+    fn each_probe_that_fails_lengthens_the_wait_up_to_the_longest() {
+        let mut service = Service::new();
+        service.at.growth = 2.0;
+        service.open();
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            let wait = service.breaker.rest(service.now).expect("it is open");
+            waits.push(wait.as_secs());
+            service.now += wait;
+            service.attempt(ILL);
+        }
+        assert_eq!(waits, [60, 120, 240, 480, 960, 1_920, 3_840, 7_200]);
+    }
+
+    #[test]
+    fn an_outage_lasts_from_its_first_failure_until_between_the_last_bad_probe_and_the_first_good_one() {
+        let mut service = Service::new();
+        let seconds = Duration::from_secs;
+        (0..4).for_each(|_| _ = service.attempt(ILL));
+        service.now += seconds(10);
+        service.attempt(ILL);
+        service.now += seconds(60);
+        service.attempt(Sign::Well);
+        service.attempt(ILL);
+        service.now += seconds(60);
+        service.attempt(Sign::Well);
+        service.now += seconds(5);
+        service.attempt(Sign::Well);
+        service.attempt(Sign::Well);
+        let Some(Turn::Closed { down_for, back_after }) = service.turns.last().copied() else { panic!("still open") };
+        assert_eq!((down_for, back_after), (seconds(70), seconds(130)));
+    }
+
+    #[test]
+    fn a_service_that_fails_again_at_once_was_not_back_and_goes_on_being_asked_less_often() {
+        let mut service = Service::new();
+        service.at = Thresholds { growth: 2.0, successes: 1, ..AT };
+        service.open();
+        service.now += Duration::from_secs(60);
+        service.attempt(ILL);
+        service.now += Duration::from_secs(120);
+        service.attempt(Sign::Well);
+        service.now += Duration::from_secs(1);
+        service.open();
+        assert!(matches!(service.turns.last(), Some(Turn::Opened { relapsed: true, .. })));
+        assert_eq!(service.breaker.rest(service.now), Some(Duration::from_secs(120)));
+        service.now += Duration::from_secs(120);
+        service.attempt(Sign::Well);
+        service.now += Duration::from_secs(3_600);
+        service.open();
+        assert!(matches!(service.turns.last(), Some(Turn::Opened { relapsed: false, .. })));
+        assert_eq!(service.breaker.rest(service.now), Some(Duration::from_secs(60)));
+    }
+
     proptest::proptest! {
         /// Whatever happens, waiting long enough always lets somebody find out whether the service is back.
         #[test]
@@ -415,7 +601,7 @@ mod tests {
                 service.now += Duration::from_secs(seconds);
                 match what {
                     0 => { service.attempt(Sign::Well); }
-                    1 => { service.attempt(Sign::Ill); }
+                    1 => { service.attempt(ILL); }
                     2 => { service.attempt(Sign::None); }
                     3 => if let Admission::Probe(probe) = service.breaker.admit(AT, service.now) { held.push(probe); },
                     _ => if let Some(probe) = held.pop() { service.finish(Some(probe), Sign::None); },

@@ -230,7 +230,7 @@ impl CallPolicy {
             }
             Event::TimedOut => {
                 self.timed_out = Some(self.timeout_kind());
-                self.settle(Sign::Ill, shared, now);
+                self.settle(Sign::Ill(FailureKind::Timeout), shared, now);
                 self.retry(Class::Timeout, shared, now)
             }
         }
@@ -399,8 +399,8 @@ fn asked(class: Class) -> Option<Duration> {
 fn sign(class: Class) -> Sign {
     match class {
         Class::Success | Class::Permanent => Sign::Well,
-        Class::Transient | Class::Network { .. } | Class::Timeout | Class::Invalid => Sign::Ill,
         Class::Throttled { .. } | Class::Cancelled => Sign::None,
+        other => other.failure().map_or(Sign::None, Sign::Ill),
     }
 }
 
@@ -411,7 +411,14 @@ mod tests {
     use crate::policy::budget::Budget;
     use std::cell::{Cell, RefCell};
 
-    const THRESHOLDS: Thresholds = Thresholds { failures: 5, open_for: Duration::from_secs(60), successes: 3 };
+    const THRESHOLDS: Thresholds = Thresholds {
+        failures: [5; FailureKind::ALL.len()],
+        credit: 1.0,
+        open_for: Duration::from_secs(60),
+        growth: 1.0,
+        successes: 3,
+    };
+    const ILL: Sign = Sign::Ill(FailureKind::Transient);
 
     struct World {
         breaker: RefCell<Breaker>,
@@ -442,7 +449,7 @@ mod tests {
         }
         fn settle(&self, probe: Option<Probe>, sign: Sign, now: Instant) {
             self.successes.set(self.successes.get() + u64::from(sign == Sign::Well));
-            self.breaker.borrow_mut().record(probe, sign, self.successes.get(), THRESHOLDS, now);
+            _ = self.breaker.borrow_mut().record(probe, sign, self.successes.get(), THRESHOLDS, now);
         }
         fn held_until(&self, now: Instant) -> Option<Instant> {
             self.held.get().filter(|until| *until > now)
@@ -654,7 +661,7 @@ mod tests {
         let in_line = Action::StandInLine { until: now + Duration::from_secs(30) };
         assert_eq!(policy.on(Event::Began, &world, now), in_line);
         assert_eq!(policy.attempts(), 0);
-        (0..5).for_each(|_| world.settle(None, Sign::Ill, now));
+        (0..5).for_each(|_| world.settle(None, ILL, now));
         world.room.set(Room::Taken);
         let action = policy.on(Event::Woke, &world, now + Duration::from_secs(1));
         assert!(matches!(action, Action::Reject { kind: Kind::CircuitOpen { .. }, .. }), "{action:?}");
@@ -677,7 +684,7 @@ mod tests {
     #[test]
     fn a_probe_is_made_whether_there_is_a_place_or_not() {
         let (world, now) = (World::new(), Instant::now());
-        (0..5).for_each(|_| world.settle(None, Sign::Ill, now));
+        (0..5).for_each(|_| world.settle(None, ILL, now));
         world.room.set(Room::Full { waiting: 9 });
         let later = now + Duration::from_secs(61);
         let mut policy = CallPolicy::new(limits(later));
@@ -745,7 +752,7 @@ mod tests {
             matches!(policy.on(Event::Woke, &world, until), Action::Start { hedge: None, .. }),
             "a retry is not raced"
         );
-        (0..5).for_each(|_| world.settle(None, Sign::Ill, now));
+        (0..5).for_each(|_| world.settle(None, ILL, now));
         let later = now + Duration::from_secs(61);
         let mut probe = CallPolicy::new(Limits { began: later, deadline: later + Duration::from_secs(30), ..hedged });
         assert!(matches!(probe.on(Event::Began, &world, later), Action::Start { hedge: None, .. }), "nor is a probe");
