@@ -282,7 +282,8 @@ pub static OPEN_FOR: Parameter = Parameter {
     per_failure: false,
     min: 1.0,
     max: 1_800.0,
-    step: Step::twice(1.0),
+    // More down than up: asking too soon costs a probe, too late costs every call until then.
+    step: Step::Times { up: 2.0, down: 4.0, least: 1.0 },
     default: |profile| profile.open_for.as_secs_f64(),
     about: "how long the circuit stays open before it is probed",
     share: None,
@@ -297,7 +298,7 @@ pub static OPEN_GROWTH: Parameter = Parameter {
     max: 4.0,
     step: Step::Any,
     default: |_| 1.0,
-    about: "how many times as long the circuit stays open after each probe that failed, up to 30 min",
+    about: "how many times as long the circuit stays open after each probe that failed, up to 2 h",
     share: None,
 };
 

@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_service_that_needs_a_second_gets_about_a_second() {
-        let mut world = World::default();
+        let mut world = World::about("retry.base_delay");
         live(&mut world, 40, |wait| 1.0 - (-wait / 0.8).exp());
         assert!((1.0..=10.0).contains(&base(&world)), "{}", base(&world));
     }
@@ -333,7 +333,7 @@ mod tests {
     fn failures_that_are_over_at_once_leave_the_base_as_it_was() {
         let mut moved = 0;
         for seed in 1..=20 {
-            let mut world = World::default();
+            let mut world = World::about("retry.base_delay");
             (0..seed).for_each(|_| _ = world.random());
             live(&mut world, 20, |_| 0.87);
             moved += u32::from(base(&world) != 0.2);
@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_long_base_that_gains_nothing_comes_down() {
-        let mut world = World::default();
+        let mut world = World::about("retry.base_delay");
         world.values.base_delay = Duration::from_secs(8);
         live(&mut world, 20, |_| 0.87);
         assert!(base(&world) <= 1.1, "{}", base(&world));
@@ -351,7 +351,7 @@ mod tests {
 
     #[test]
     fn the_base_follows_a_service_that_recovers_sooner_than_it_did() {
-        let mut world = World::default();
+        let mut world = World::about("retry.base_delay");
         live(&mut world, 40, |wait| 1.0 - (-wait / 0.8).exp());
         let before = base(&world);
         live(&mut world, 40, |_| 0.95);
@@ -360,7 +360,7 @@ mod tests {
 
     #[test]
     fn a_move_says_what_it_was_made_of() {
-        let mut world = World::default();
+        let mut world = World::about("retry.base_delay");
         for (wait, helped) in [(0.02, 5), (0.05, 10), (0.2, 45)] {
             let bin = wait_bin(Duration::from_secs_f64(wait));
             world.history.add(world.hour, Key::Waited(bin, FailureKind::Transient), 50);
@@ -378,7 +378,7 @@ mod tests {
 
     #[test]
     fn what_is_no_retry_of_its_own_accord_moves_nothing() {
-        let mut world = World::default();
+        let mut world = World::about("retry.base_delay");
         retries(&mut world, 200, |_| 0.87);
         world.settle();
         let before = world.values.clone();
@@ -407,7 +407,7 @@ mod tests {
 
     #[test]
     fn a_base_is_never_longer_than_the_longest_wait() {
-        let mut world = World::default();
+        let mut world = World::about("retry.base_delay");
         world.values.max_delay = Duration::from_secs(1);
         live(&mut world, 40, |wait| (wait / 4.0).min(1.0));
         assert!(base(&world) <= 1.0, "{}", base(&world));

@@ -412,7 +412,7 @@ mod tests {
 
     impl Tools {
         fn new(base: f64, each: f64) -> Self {
-            let mut world = World::default();
+            let mut world = World::about("batch.");
             world.bulk = Some(History::default());
             Self { world, base, each }
         }

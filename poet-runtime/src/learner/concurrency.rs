@@ -279,14 +279,14 @@ mod tests {
 
     #[test]
     fn a_service_that_works_on_ten_at_once_is_sent_about_twenty() {
-        let mut world = World::default();
+        let mut world = World::about("concurrency.");
         live(&mut world, 40, 64, 10.0);
         assert!((14..=28).contains(&limit(&world)), "{}", limit(&world));
     }
 
     #[test]
     fn a_service_that_has_room_gets_more_where_the_limit_holds_calls_back() {
-        let mut world = World::default();
+        let mut world = World::about("concurrency.");
         live(&mut world, 40, 300, 1e9);
         assert!(limit(&world) >= 200, "{}", limit(&world));
     }
@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn a_limit_that_is_never_met_stays_whatever_the_load() {
         for peak in [1, 4, 20, 31] {
-            let mut world = World::default();
+            let mut world = World::about("concurrency.");
             live(&mut world, 40, peak, 1e9);
             assert_eq!(limit(&world), 64, "{peak}");
         }
@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn the_limit_follows_a_service_that_gets_smaller_and_larger_again() {
-        let mut world = World::default();
+        let mut world = World::about("concurrency.");
         live(&mut world, 40, 64, 10.0);
         let small = limit(&world);
         live(&mut world, 80, 64, 1e9);
@@ -313,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_service_that_is_slow_for_a_few_hours_or_fails_at_any_load_is_no_crowded_one() {
-        let mut world = World::default();
+        let mut world = World::about("concurrency.");
         live(&mut world, 10, 20, 1e9);
         // Three times as slow at the same rate: three times as many under way, and each of them slow.
         for _ in 0..4 {
@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn an_outage_in_which_calls_pile_up_is_none_either() {
-        let mut world = World::default();
+        let mut world = World::about("concurrency.");
         for _ in 0..20 {
             world.hour += 1;
             for _ in 0..100 {
@@ -346,7 +346,7 @@ mod tests {
 
     #[test]
     fn what_reached_no_service_moves_nothing() {
-        let mut world = World::default();
+        let mut world = World::about("concurrency.");
         live(&mut world, 10, 20, 1e9);
         for _ in 0..10 {
             world.hour += 1;
@@ -368,7 +368,7 @@ mod tests {
 
     #[test]
     fn a_move_says_what_it_was_made_of() {
-        let mut world = World::default();
+        let mut world = World::about("concurrency.");
         for hour in 0..6 {
             for (bin, micros) in [(0, 50_000), (5, 250_000)] {
                 world.history.add(world.hour - hour, Key::Load(LoadSum::Answered, bin), 100);

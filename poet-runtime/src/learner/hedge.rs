@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_service_that_stalls_now_and_then_is_raced_soon_after_its_usual_time() {
-        let mut world = World::default();
+        let mut world = World::about("hedge.");
         live(&mut world, 10, 0.02, 0.0);
         assert!((0.1..1.0).contains(&delay(&world)), "{}", delay(&world));
         assert!(world.learned.iter().any(|row| row.key.name == HEDGE_DELAY.name && row.sample >= 30));
@@ -294,14 +294,14 @@ mod tests {
 
     #[test]
     fn a_service_whose_slowest_are_hardly_slower_is_never_raced() {
-        let mut world = World::default();
+        let mut world = World::about("hedge.");
         live(&mut world, 20, 0.0, 0.0);
         assert_eq!(delay(&world), 0.0);
     }
 
     #[test]
     fn hedging_ends_where_both_copies_are_slow_together() {
-        let mut world = World::default();
+        let mut world = World::about("hedge.");
         live(&mut world, 10, 0.02, 0.0);
         assert!(delay(&world) > 0.0);
         live(&mut world, 30, 0.02, 1.0);
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn hedging_ends_where_all_of_the_service_is_slow() {
-        let mut world = World::default();
+        let mut world = World::about("hedge.");
         live(&mut world, 10, 0.02, 0.0);
         live(&mut world, 20, 0.6, 0.0);
         assert_eq!(delay(&world), 0.0);
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_delay_stays_while_nothing_changes() {
-        let mut world = World::default();
+        let mut world = World::about("hedge.");
         live(&mut world, 10, 0.02, 0.0);
         let before = delay(&world);
         live(&mut world, 30, 0.02, 0.0);
@@ -327,7 +327,7 @@ mod tests {
 
     #[test]
     fn what_reached_no_service_or_was_a_callers_mistake_starts_no_races() {
-        let mut world = World::default();
+        let mut world = World::about("hedge.");
         for _ in 0..2_000 {
             observe(&mut world, Class::Success, 0.1, Hedge::None);
         }
@@ -346,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_few_slow_attempts_are_none_to_learn_from() {
-        let mut world = World::default();
+        let mut world = World::about("hedge.");
         for call in 0..1_000 {
             observe(&mut world, Class::Success, if call % 50 == 0 { 9.0 } else { 0.1 }, Hedge::None);
         }

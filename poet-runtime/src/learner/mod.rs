@@ -6,6 +6,8 @@
 
 mod backoff;
 mod batch;
+mod circuit;
+mod closing;
 mod concurrency;
 pub(crate) mod degradation;
 mod draws;
@@ -13,7 +15,9 @@ mod effect;
 mod guard;
 mod hedge;
 mod hours;
+mod opening;
 pub(crate) mod posterior;
+mod probing;
 mod regime;
 mod retries;
 pub mod season;
@@ -27,8 +31,8 @@ use crate::clock::Wall;
 use crate::evidence::History;
 use crate::outcome::FailureKind;
 use crate::parameter::{
-    ATTEMPT_TIMEOUT, BASE_DELAY, BATCH_WINDOW, CACHE_TTL, CONCURRENCY_LIMIT, DEFER_HOURS, HEDGE_DELAY, MAX_RETRIES,
-    Parameter, Values,
+    ATTEMPT_TIMEOUT, BASE_DELAY, BATCH_WINDOW, CACHE_TTL, CONCURRENCY_LIMIT, DEFER_HOURS, FAILURE_THRESHOLD,
+    HEDGE_DELAY, MAX_RETRIES, OPEN_FOR, Parameter, SUCCESS_THRESHOLD, Values,
 };
 use crate::profile::Profile;
 use crate::site::Learning;
@@ -113,6 +117,9 @@ static ESTIMATORS: &[(&Parameter, Estimator)] = &[
     (&DEFER_HOURS, hours::propose),
     (&CONCURRENCY_LIMIT, concurrency::propose),
     (&HEDGE_DELAY, hedge::propose),
+    (&FAILURE_THRESHOLD, opening::propose),
+    (&OPEN_FOR, probing::propose),
+    (&SUCCESS_THRESHOLD, closing::propose),
 ];
 
 /// What follows from the evidence about a target.

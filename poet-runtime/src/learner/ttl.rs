@@ -469,7 +469,7 @@ mod tests {
 
     impl Page {
         fn new(lasts: f64) -> Self {
-            let mut world = World::default();
+            let mut world = World::about("cache.");
             world.profile.staleness = 0.05;
             Self { world, lasts, now: 0.0, fetched: None, changed_at: 0.0, next_change: 0.0 }
         }

@@ -27,7 +27,7 @@ const MOST: usize = 60;
 /// How long before an outage its calls are counted, in hours.
 const CALLS_BEFORE: f64 = 7.0 * 24.0;
 
-/// How often there is something to learn between two outages.
+/// How often it is learned, at most, from the calls before an outage, and from the outage.
 const LEARNED_BETWEEN: usize = 8;
 
 const DOWN: AttemptClass = AttemptClass::Failure(FailureKind::Transient);
@@ -117,19 +117,25 @@ fn replay(service: &str, outages: &[(i64, f64)], rate: f64) -> Cost {
     for &(start, length) in outages {
         let start = start as f64;
         calls(&mut bench, free_since.max(start - CALLS_BEFORE * 60.0), start, rate);
+        learn(&mut bench, start);
         let seen = probe(&bench, length);
         cost.learned += seen.failed as f64 + rate * (seen.back - length);
         free_since = start + seen.back;
         note(&mut bench, start, &seen, rate);
-        for _ in 0..LEARNED_BETWEEN {
-            if bench.learn(wall(free_since)).is_empty() {
-                break;
-            }
-        }
+        learn(&mut bench, free_since);
     }
     let moved = bench.learned().iter().any(|row| row.key.name == "breaker.open_for" && row.is_applied());
     cost.open_for = moved.then(|| bench.values().open_for.as_secs_f64() / 60.0);
     cost
+}
+
+/// Learns as often as it would in the time, or until nothing moves any more.
+fn learn(bench: &mut Workbench, minute: f64) {
+    for _ in 0..LEARNED_BETWEEN {
+        if bench.learn(wall(minute)).is_empty() {
+            break;
+        }
+    }
 }
 
 /// What a circuit saw of an outage, in minutes after it opened.

@@ -1,0 +1,129 @@
+//! Learns `breaker.success_threshold`: after how many good probes the service is believed to be back.
+//!
+//! Each good probe makes it `p / q` times as likely that the service is back, where p of the attempts succeed while it is
+//! up and q while it is down; at odds of 20 to 1 the circuit closes. So `ln 20 / ln(p / q)` of them are needed: one or
+//! two, where a service that is down answers nothing, more where it often does. q is a Beta posterior from probes that
+//! failed and from the times the circuit had closed and opened again at once; it begins with one in twenty.
+
+use super::Subject;
+use super::circuit::Seen;
+use super::guard::{MIN_SAMPLE, Proposal, rounded, step};
+use super::posterior::Posterior;
+use crate::parameter::SUCCESS_THRESHOLD;
+use serde_json::json;
+
+/// The odds at which the service is believed to be back.
+const ODDS: f64 = 20.0;
+
+/// Proposes one step, where probes were seen.
+pub(crate) fn propose(subject: &Subject<'_>) -> Vec<Proposal> {
+    let seen = Seen::read(subject);
+    let up = seen.succeeds_up();
+    let (succeeded, failed) = seen.succeeded_down();
+    let belief = Posterior::new(succeeded, failed);
+    let bounds = (SUCCESS_THRESHOLD.min, SUCCESS_THRESHOLD.max);
+    let says = (up / belief.mean()).ln();
+    let ideal = if says > 0.0 { (ODDS.ln() / says).ceil() } else { bounds.1 };
+    let old = subject.before(&SUCCESS_THRESHOLD, None).round();
+    let new = step(&SUCCESS_THRESHOLD, old, ideal, bounds);
+    if new == old {
+        return Vec::new();
+    }
+    // So many good probes are enough where no more of them succeed than this while the service is down.
+    let enough = |probes: f64| up * ODDS.powf(-1.0 / probes);
+    let confidence = if new < old { belief.below(enough(new)) } else { belief.above(enough(old)) };
+    vec![Proposal {
+        parameter: &SUCCESS_THRESHOLD,
+        after: None,
+        old,
+        new,
+        bounds,
+        sample: seen.attempts_down,
+        fewest: MIN_SAMPLE,
+        interval: belief.interval(),
+        confidence,
+        predicted: None,
+        act: true,
+        reason: format!(
+            "{:.1} % of attempts succeed while the service is down, {:.1} % while it is up: after {ideal} in a row it is back, 20 to 1",
+            100.0 * belief.mean(),
+            100.0 * up,
+        ),
+        evidence: json!({
+            "succeeds_up": rounded(up),
+            "succeeds_down": rounded(belief.mean()),
+            "relapsed": rounded(seen.relapsed),
+            "attempts_down": seen.attempts_down,
+            "ideal": ideal,
+        }),
+    }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::{AttemptClass, Circuit, Key};
+    use crate::learner::tests::World;
+    use crate::outcome::{Attempt, Class, Ending, FailureKind};
+    use std::time::Duration;
+
+    fn world(failed_probes: u64, relapsed: u64) -> World {
+        let mut world = World::about("breaker.success_threshold");
+        world.history.add(world.hour, Key::Attempt(AttemptClass::Success), 1_000);
+        world.history.add(world.hour, Key::Probed(AttemptClass::Failure(FailureKind::Timeout)), failed_probes);
+        world.history.add(world.hour, Key::Circuit(Circuit::Relapsed), relapsed);
+        world
+    }
+
+    fn settled(mut world: World) -> u32 {
+        world.settle();
+        world.values.success_threshold
+    }
+
+    #[test]
+    fn where_a_service_that_is_down_answers_nothing_one_good_probe_is_enough() {
+        assert_eq!(settled(world(200, 0)), 1);
+    }
+
+    #[test]
+    fn where_it_often_answers_although_it_is_down_more_of_them_are_needed() {
+        let (seldom, often) = (settled(world(200, 0)), settled(world(60, 90)));
+        assert!(seldom < 3 && often > 3, "{seldom} {often}");
+    }
+
+    #[test]
+    fn it_follows_a_service_that_begins_to_flap() {
+        let mut world = world(200, 0);
+        world.settle();
+        world.hour += 1;
+        world.history.add(world.hour, Key::Probed(AttemptClass::Failure(FailureKind::Timeout)), 2_000);
+        world.history.add(world.hour, Key::Circuit(Circuit::Relapsed), 2_000);
+        assert!(settled(world) > 3);
+    }
+
+    #[test]
+    fn a_few_probes_move_nothing_nor_does_what_is_no_evidence() {
+        let mut world = world(MIN_SAMPLE - 1, 0);
+        for _ in 0..500 {
+            world.record(Some(Attempt::first(Class::Permanent, Duration::from_millis(5))), Some(Ending::Failed));
+            world.record(Some(Attempt::first(Class::Cancelled, Duration::from_millis(5))), Some(Ending::Cancelled));
+            world.record(None, Some(Ending::CircuitOpen));
+            world.record(None, Some(Ending::Cached));
+        }
+        assert_eq!(settled(world), 3);
+    }
+
+    #[test]
+    fn where_nothing_changes_it_stays() {
+        let mut world = world(300, 3);
+        world.settle();
+        let before = world.values.success_threshold;
+        for _ in 0..20 {
+            world.hour += 1;
+            world.history.add(world.hour, Key::Probed(AttemptClass::Failure(FailureKind::Timeout)), 100);
+            world.history.add(world.hour, Key::Circuit(Circuit::Relapsed), 1);
+            world.update();
+        }
+        assert_eq!(world.values.success_threshold, before);
+    }
+}
