@@ -221,7 +221,7 @@ pub(crate) fn one_family(
     let in_force = |change: &ParameterChange| change.new.standing == Standing::Trial;
     let may_move = |change: &ParameterChange| {
         let moving = family(&change.new.key.name);
-        !is_frozen(subject, moving) && trial.is_none_or(|trial| trial.admits(moving, effects, subject.now))
+        !is_frozen(subject, effects, moving) && trial.is_none_or(|trial| trial.admits(moving, effects, subject.now))
     };
     moves.retain(|change| !in_force(change) || may_move(change));
     let moved = |change: &&ParameterChange| {

@@ -283,8 +283,14 @@ impl Target {
     }
 }
 
-/// What is worth learning from again: attempts, and calls made as part of another one.
+/// What is worth learning from again: attempts, calls made as part of another one, and those that were kept from the
+/// service: should a value that does harm keep all of them from it, there would be no attempts to find that out by.
 fn news(counts: &History) -> u64 {
-    let counted = |key: &Key| matches!(key, Key::Attempt(_) | Key::Call(Ending::Batched));
+    const REFUSED: [Ending; 3] = [Ending::CircuitOpen, Ending::Crowded, Ending::Deadline];
+    let counted = |key: &Key| match key {
+        Key::Attempt(_) | Key::Call(Ending::Batched) => true,
+        Key::Call(ending) => REFUSED.contains(ending),
+        _ => false,
+    };
     counts.cells().filter(|(_, key, _)| counted(key)).map(|(.., count)| count).sum()
 }
