@@ -7,9 +7,9 @@
 //! * **It goes no further** while calls with it look worth less than those held out beside them.
 //! * **It goes back** as soon as it is sure to do harm: calls with it are surely worth less than those held out, which
 //!   say that it is not the service that became worse. Less has to be sure where the circuit refuses nearly all calls
-//!   meanwhile: then waiting to be sure costs every one of them, and going back next to nothing. What calls share (a circuit, a cache)
-//!   cannot be held out, and is compared with the time before alone, by bounds that hold at any time
-//!   ([`effect`](super::effect)). A family that went back is frozen for [`FREEZE`].
+//!   meanwhile: then waiting to be sure costs every one of them, and going back next to nothing. What calls share (a
+//!   circuit, a cache) cannot be held out, and is compared with the time before alone. A family that went back is frozen
+//!   for [`FREEZE`].
 //! * **It is confirmed** at the end of the trial, if nothing speaks against it. From then on it is the last good value.
 //!
 //! While nothing is on trial, some calls are made without any of what was learned about single calls. They say what
