@@ -5,6 +5,7 @@
 //! with nothing learned, so that what an estimator costs is the difference.
 
 use super::guard::Proposal;
+use super::siblings::Siblings;
 use super::{Estimator, Lesson, Subject, Table, learn_by};
 use crate::clock::Wall;
 use crate::evidence::{History, age_bin, load_bin, wait_bin};
@@ -328,6 +329,7 @@ impl Life {
                 history: &self.history,
                 hourly: None,
                 bulk: None,
+                siblings: Siblings::NONE,
                 profile: Profile::GENERAL,
                 values: &values,
                 learned: &learned,

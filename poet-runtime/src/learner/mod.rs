@@ -19,6 +19,7 @@ pub(crate) mod posterior;
 mod regime;
 mod retries;
 pub mod season;
+pub(crate) mod siblings;
 #[cfg(test)]
 pub(crate) mod tests;
 mod timeout;
@@ -37,6 +38,7 @@ use crate::site::Learning;
 use crate::store::{ParameterChange, ParameterRow, Settlement, Standing, TargetKey};
 use effect::Effects;
 use guard::Proposal;
+use siblings::Siblings;
 use trial::Trial;
 
 /// What is learned about, and everything that is known about it.
@@ -49,6 +51,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) hourly: Option<&'a History>,
     /// What was seen of the operation that does for many items what this one does for one.
     pub(crate) bulk: Option<&'a History>,
+    /// What the other services of its domain showed.
+    pub(crate) siblings: &'a Siblings,
     /// Its defaults, ceilings and utility.
     pub(crate) profile: &'a Profile,
     /// The values in force now.
