@@ -134,7 +134,7 @@ impl Utility {
     /// to 1 (a success that cost nothing); 0.5 where nothing was gained or lost.
     #[must_use]
     pub fn worth(&self, call: &Finished) -> f64 {
-        let value = if call.ending == Ending::Done { self.value } else { 0.0 };
+        let value = if matches!(call.ending, Ending::Done | Ending::Batched) { self.value } else { 0.0 };
         let cost = self.call * f64::from(call.attempts) + self.second * call.elapsed.as_secs_f64();
         // Without a value to compare costs with, less is better in itself.
         let scale = if self.value > 0.0 { self.value } else { 1.0 };

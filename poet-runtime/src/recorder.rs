@@ -21,6 +21,7 @@ mod tests;
 use crate::clock::{Clock, Wall};
 use crate::evidence::{History, Vitals};
 use crate::learner::Lesson;
+use crate::learner::siblings::Siblings;
 use crate::lock::lock;
 use crate::outcome::{Record, TargetId};
 use crate::profile::Utility;
@@ -48,9 +49,10 @@ pub(crate) trait Directory: Send + Sync {
     /// What follows from the evidence about a target by now. Called by the writer when there are at least
     /// [`RecorderSettings::learn_every`] new attempts, or any and [`RecorderSettings::learn_interval`] has passed.
     ///
-    /// Histories hold what is older than a day in blocks of hours. Once a day of a target, `hourly` is what the store
-    /// has of it, hour by hour.
-    fn learn(&self, id: TargetId, histories: Histories<'_>, hourly: Option<&History>, now: Wall) -> Lesson;
+    fn learn(&self, id: TargetId, seen: &Seen<'_>, now: Wall) -> Lesson;
+
+    /// The domain of a target, which another process may have called.
+    fn domain(&self, target: &TargetKey) -> &'static str;
 
     /// What its calls are worth and cost; `None` where nothing is learned about it.
     fn utility(&self, id: TargetId) -> Option<Utility>;
@@ -62,9 +64,16 @@ pub(crate) trait Directory: Send + Sync {
     fn apply(&self, row: &ParameterRow);
 }
 
-/// What was seen of a target, and of any other one: what is learned about an operation can rest on what another one
-/// showed.
-pub(crate) type Histories<'a> = &'a dyn Fn(TargetId) -> Option<&'a History>;
+/// What is learned from.
+pub(crate) struct Seen<'a> {
+    /// What was seen of a target, and of any other one: what is learned about an operation can rest on what another one
+    /// showed. What is older than a day is in blocks of hours.
+    pub(crate) histories: &'a dyn Fn(TargetId) -> Option<&'a History>,
+    /// Once a day: what the store has of the target, hour by hour.
+    pub(crate) hourly: Option<&'a History>,
+    /// What the other services of its domain showed.
+    pub(crate) siblings: &'a Siblings,
+}
 
 /// The bounds and intervals of a recorder.
 #[derive(Clone, Copy, Debug)]

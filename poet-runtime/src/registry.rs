@@ -6,12 +6,12 @@
 use crate::cache::Caching;
 use crate::clock::Wall;
 use crate::config::Config;
-use crate::evidence::{History, Vitals};
+use crate::evidence::Vitals;
 use crate::learner::{self, Lesson, Subject};
 use crate::outcome::TargetId;
 use crate::parameter::{ATTEMPT_TIMEOUT, CACHE_TTL, MAX_RETRIES, Values};
 use crate::profile::{Profile, Utility};
-use crate::recorder::{Directory, Histories};
+use crate::recorder::{Directory, Seen};
 use crate::runtime::Inner;
 use crate::site::{CacheFor, Declaration, Learning};
 use crate::store::{ParameterRow, TargetKey};
@@ -257,7 +257,8 @@ impl Directory for Registry {
         self.target(id).map(|target| target.key.clone())
     }
 
-    fn learn(&self, id: TargetId, histories: Histories<'_>, hourly: Option<&History>, now: Wall) -> Lesson {
+    fn learn(&self, id: TargetId, seen: &Seen<'_>, now: Wall) -> Lesson {
+        let Seen { histories, hourly, siblings } = *seen;
         let target = self.target(id).filter(|target| target.learning != Learning::Off);
         let (Some(target), Some(history)) = (target, histories(id)) else {
             return Lesson::default();
@@ -269,6 +270,7 @@ impl Directory for Registry {
             history,
             hourly,
             bulk,
+            siblings,
             profile: target.profile,
             values: &values,
             learned: &target.learned(),
@@ -277,6 +279,14 @@ impl Directory for Registry {
             learning: target.learning,
             now,
         })
+    }
+
+    fn domain(&self, target: &TargetKey) -> &'static str {
+        if let Some(known) = self.read().find(&target.service, &target.operation) {
+            return known.profile.name;
+        }
+        let configured = self.config.services.get(&target.service).and_then(|service| service.domain.as_deref());
+        configured.and_then(|domain| self.profile(domain)).unwrap_or(self.default_profile).name
     }
 
     fn utility(&self, id: TargetId) -> Option<Utility> {

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 const HELD_OUT: u8 = 13;
 
 /// The same with the last good values, while a new one is on trial: more, so that a harmful one is found out soon.
-const HELD_OUT_ON_TRIAL: u8 = 32;
+const HELD_OUT_ON_TRIAL: u8 = 96;
 
 /// The share of them that makes one retry more than was learned.
 const EXPLORED: f64 = 0.01;
@@ -225,6 +225,9 @@ impl Target {
         baseline.revision = values.revision;
         self.baseline.store(&baseline);
         self.values.store(&values);
+        if row.standing == store::Standing::RolledBack {
+            self.circuit.reset();
+        }
     }
 
     /// Keeps values within what the profile allows and a person fixed.
@@ -365,6 +368,14 @@ impl Circuit {
         let turn = breaker.record(probe, sign, successes, thresholds(), now);
         self.mirror(&breaker);
         turn
+    }
+
+    /// Closes it: what opened it, or for how long, may be the value that did harm. Where it is the service that is down it
+    /// opens again.
+    fn reset(&self) {
+        let mut breaker = lock(&self.breaker);
+        *breaker = Breaker::new();
+        self.mirror(&breaker);
     }
 
     fn mirror(&self, breaker: &Breaker) {

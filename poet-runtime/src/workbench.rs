@@ -7,6 +7,7 @@
 use crate::clock::Wall;
 use crate::evidence::{History, Key, Situation, Situations, Watch};
 use crate::learner::degradation::{self, Degradation};
+use crate::learner::siblings::Siblings;
 use crate::learner::{Subject, learn_some};
 use crate::outcome::{FailureKind, Record};
 use crate::parameter::Values;
@@ -92,6 +93,7 @@ impl Workbench {
             history: &self.history,
             hourly: Some(&self.history),
             bulk: None,
+            siblings: Siblings::NONE,
             profile: &self.profile,
             values: &self.values,
             learned: &self.learned,

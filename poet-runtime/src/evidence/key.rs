@@ -102,17 +102,20 @@ pub struct Effect {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum EffectSum {
-    /// Calls.
+    /// Calls that reached the service.
     Calls,
     /// What they were worth, in millionths of the range from the worst (0) to the best (1).
     Worth,
     /// The squares of it, in millionths.
     WorthSquared,
+    /// Calls that never reached the service, because a circuit was open or too many were under way. Whoever made them
+    /// shares that with all others, so they say nothing about the arm they were made in.
+    Refused,
 }
 
 impl EffectSum {
     /// Every sum, in the order of their discriminants.
-    pub const ALL: [Self; 3] = [Self::Calls, Self::Worth, Self::WorthSquared];
+    pub const ALL: [Self; 4] = [Self::Calls, Self::Worth, Self::WorthSquared, Self::Refused];
 }
 
 impl Effect {

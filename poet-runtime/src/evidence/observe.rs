@@ -44,26 +44,26 @@ impl History {
 
     /// Adds what the call of a record was worth, under the revision and the arm it was made with.
     ///
-    /// Counted are calls whose request was not at fault and that reached the service, or were kept from it by a circuit
-    /// or a queue: what a caller does wrong, or drops, and what the cache answers, says nothing about the values in
-    /// force.
+    /// Counted are calls whose request was not at fault and that reached the service, alone or as part of another one,
+    /// and, apart, those that a circuit or a queue kept from it: what a caller does wrong, or drops, and what the cache
+    /// answers, says nothing about the values in force.
     pub fn observe_effect(&mut self, hour: i64, record: &Record, utility: &Utility) {
-        let Some(call) = &record.call else { return };
-        let reached = matches!(call.ending, Ending::Done | Ending::Failed | Ending::OutcomeUnknown | Ending::Fallback);
-        let kept_from_it = matches!(call.ending, Ending::CircuitOpen | Ending::Crowded | Ending::Deadline);
+        let Some(call) = record.call.filter(|call| call.arm != Arm::Aside) else { return };
         let own_fault = record.attempt.is_some_and(|attempt| attempt.class == Class::Permanent || attempt.probe);
-        if call.arm == Arm::Aside || !(kept_from_it || (reached && call.attempts > 0)) || own_fault {
-            return;
+        let effect = |sum| Key::Effect(Effect { slot: Effect::slot(call.revision), arm: call.arm, sum });
+        match call.ending {
+            Ending::CircuitOpen | Ending::Crowded | Ending::Deadline if call.attempts == 0 => {
+                return self.add(hour, effect(EffectSum::Refused), 1);
+            }
+            Ending::Done | Ending::Failed | Ending::OutcomeUnknown | Ending::Fallback | Ending::Deadline
+                if call.attempts > 0 && !own_fault => {}
+            Ending::Batched => {}
+            _ => return,
         }
-        let worth = utility.worth(call);
-        for (sum, value) in [
-            (EffectSum::Calls, 1),
-            (EffectSum::Worth, (worth * 1e6).round() as u64),
-            (EffectSum::WorthSquared, (worth * worth * 1e6).round() as u64),
-        ] {
-            let effect = Effect { slot: Effect::slot(call.revision), arm: call.arm, sum };
-            self.add(hour, Key::Effect(effect), value);
-        }
+        let worth = utility.worth(&call);
+        self.add(hour, effect(EffectSum::Calls), 1);
+        self.add(hour, effect(EffectSum::Worth), (worth * 1e6).round() as u64);
+        self.add(hour, effect(EffectSum::WorthSquared), (worth * worth * 1e6).round() as u64);
     }
 
     fn observe_latency(&mut self, hour: i64, attempt: &Attempt) {

@@ -4,12 +4,15 @@
 //! stands here once: no move of a pinned value, none on a small sample, none that is more likely than one in twenty to
 //! do harm, none past a bound, none that is too small to be worth a row, and never more than one step at a time. A
 //! wrong step is then seen in the evidence before the next.
+//!
+//! What they say is not taken on trust: steps and bounds are kept here, whatever was proposed, and what cannot be true
+//! (a confidence above 1, a gain that no call can bring, no sample) is taken for what it is.
 
-use super::Subject;
 use super::effect::Effects;
 use super::trial::{Trial, is_frozen};
+use super::{Subject, timeout, ttl};
 use crate::outcome::FailureKind;
-use crate::parameter::{Parameter, Step, Unit, family};
+use crate::parameter::{ATTEMPT_TIMEOUT, CACHE_TTL, Parameter, Step, Unit, family};
 use crate::site::Learning;
 use crate::store::{Good, ParameterChange, ParameterKey, ParameterRow, Standing};
 
@@ -22,8 +25,12 @@ pub(crate) const MIN_CONFIDENCE: f64 = 0.95;
 /// A move by less than this share of the value is noise of the sketch, whose buckets are 10 % apart.
 const HYSTERESIS: f64 = 0.05;
 
-/// Hours of the day that may be avoided at most: whoever avoids more of them avoids the service.
+/// The fewest of any unit: once is never.
+const LEAST_SAMPLE: u64 = 2;
+
+/// Hours of the day, and days of the week, that may be avoided at most: whoever avoids more avoids the service.
 const MOST_HOURS: u32 = 8;
+const MOST_DAYS: u32 = 3;
 
 /// One step that an estimator proposes.
 #[derive(Debug)]
@@ -80,16 +87,18 @@ pub(crate) fn admit(subject: &Subject<'_>, trial: Option<&Trial<'_>>, proposal: 
     let Proposal { confidence, predicted, act, reason, evidence, .. } = proposal;
     let numbers = [old, new, confidence, interval.0, interval.1];
     if subject.is_pinned(parameter, after)
-        || sample < fewest
+        || sample < fewest.max(LEAST_SAMPLE)
         || numbers.iter().any(|number| !number.is_finite())
-        || confidence < MIN_CONFIDENCE
+        || !(MIN_CONFIDENCE..=1.0).contains(&confidence)
     {
         return None;
     }
-    let (low, high) = (low.max(parameter.min), high.min(parameter.max));
+    let (least, most) = bounds(subject, parameter);
+    let (low, high) = (low.max(least), high.min(most));
     if low > high {
         return None;
     }
+    let new = within_one_step(subject, parameter, after, new, (low, high));
     let new = match parameter.unit {
         Unit::Count | Unit::Hours | Unit::Weekdays | Unit::MonthlyHour => new.round(),
         // The store and the reports show what is in force; a microsecond is finer than any timer.
@@ -101,6 +110,10 @@ pub(crate) fn admit(subject: &Subject<'_>, trial: Option<&Trial<'_>>, proposal: 
         Step::Any if parameter.unit != Unit::Seconds && parameter.unit != Unit::Factor => new == old,
         Step::Any | Step::Times { .. } => new == old || (new - old).abs() < HYSTERESIS * old,
     };
+    // Rounded up by a microsecond, it is still that age.
+    if parameter.name == CACHE_TTL.name && new > old && new > ttl::reached(subject) * (1.0 + 1e-6) {
+        return None;
+    }
     let known = subject.row(parameter, after);
     let standing = match subject.learning {
         _ if !act => Standing::Found,
@@ -113,7 +126,12 @@ pub(crate) fn admit(subject: &Subject<'_>, trial: Option<&Trial<'_>>, proposal: 
     if (too_small && !turns) || (turns && !act && new == 0.0 && old == 0.0) {
         return None;
     }
-    if parameter.unit == Unit::Hours && (new as u32).count_ones() > MOST_HOURS {
+    let most_slots = match parameter.unit {
+        Unit::Hours => MOST_HOURS,
+        Unit::Weekdays => MOST_DAYS,
+        Unit::Count | Unit::Seconds | Unit::Factor | Unit::MonthlyHour => u32::MAX,
+    };
+    if (new as u32).count_ones() > most_slots {
         return None;
     }
     Some(ParameterChange {
@@ -126,7 +144,7 @@ pub(crate) fn admit(subject: &Subject<'_>, trial: Option<&Trial<'_>>, proposal: 
             sample,
             interval,
             confidence,
-            predicted: predicted.filter(|gain| gain.is_finite()),
+            predicted: predicted.filter(|gain| gain.abs() <= most_gain(subject)),
             reason,
             evidence: evidence.to_string(),
             changed: subject.now,
@@ -134,6 +152,41 @@ pub(crate) fn admit(subject: &Subject<'_>, trial: Option<&Trial<'_>>, proposal: 
         },
         realised: None,
     })
+}
+
+/// What no learned value of this service goes past.
+fn bounds(subject: &Subject<'_>, parameter: &Parameter) -> (f64, f64) {
+    let profile = subject.profile;
+    let most = match parameter.name {
+        "retry.max_retries" => f64::from(profile.max_retries_ceiling),
+        "retry.base_delay" => subject.values.max_delay.as_secs_f64(),
+        "timeout.attempt" | "hedge.delay" => profile.deadline.as_secs_f64(),
+        _ => parameter.max,
+    };
+    (parameter.min, parameter.max.min(most).max(parameter.min))
+}
+
+/// A value as far on the way to what was proposed as one step goes, from where calls really are.
+fn within_one_step(
+    subject: &Subject<'_>,
+    parameter: &'static Parameter,
+    after: Option<FailureKind>,
+    new: f64,
+    bounds: (f64, f64),
+) -> f64 {
+    let before = subject.before(parameter, after);
+    let stepped = step(parameter, before, new, bounds);
+    if parameter.name == ATTEMPT_TIMEOUT.name && stepped > new {
+        // Where deadlines end attempts before the limit does, a step begins with them.
+        return step(parameter, timeout::in_effect(subject, before), new, bounds);
+    }
+    stepped
+}
+
+/// The most that a move can bring for each call: a success that costs nothing in place of a failure that cost as much.
+fn most_gain(subject: &Subject<'_>) -> f64 {
+    let value = subject.profile.utility.value;
+    2.0 * if value > 0.0 { value } else { 1.0 }
 }
 
 /// What is to be gone back to.
@@ -168,7 +221,7 @@ pub(crate) fn one_family(
     let in_force = |change: &ParameterChange| change.new.standing == Standing::Trial;
     let may_move = |change: &ParameterChange| {
         let moving = family(&change.new.key.name);
-        !is_frozen(subject, moving) && trial.is_none_or(|trial| trial.admits(moving, effects, subject.now))
+        !is_frozen(subject, effects, moving) && trial.is_none_or(|trial| trial.admits(moving, effects, subject.now))
     };
     moves.retain(|change| !in_force(change) || may_move(change));
     let moved = |change: &&ParameterChange| {
@@ -186,7 +239,7 @@ pub(crate) fn one_family(
 mod tests {
     use super::*;
     use crate::learner::tests::World;
-    use crate::parameter::{ATTEMPT_TIMEOUT, MAX_RETRIES};
+    use crate::parameter::{DEFER_WEEKDAYS, MAX_RETRIES};
     use serde_json::json;
 
     fn proposal(old: f64, new: f64) -> Proposal {
@@ -241,6 +294,35 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_true_is_not_believed() {
+        assert_eq!(admitted(Proposal { confidence: 2.0, ..proposal(10.0, 5.0) }), None);
+        assert_eq!(admitted(Proposal { sample: 1, fewest: 0, ..proposal(10.0, 5.0) }), None);
+        let boast = Proposal { predicted: Some(1e300), ..proposal(10.0, 5.0) };
+        assert_eq!(admitted(boast).unwrap().new.predicted, None);
+    }
+
+    #[test]
+    fn a_leap_is_one_step_whatever_it_says_it_starts_from() {
+        let all = (f64::NEG_INFINITY, f64::INFINITY);
+        let leap = |old, new| admitted(Proposal { bounds: all, ..proposal(old, new) }).map(|change| change.new.value);
+        assert_eq!(leap(10.0, 0.05), Some(5.0));
+        assert_eq!(leap(0.1, 0.05), Some(5.0));
+        assert_eq!(leap(10.0, -3.0), Some(5.0));
+        assert_eq!(leap(10.0, 300.0), Some(15.0));
+    }
+
+    #[test]
+    fn whoever_avoids_most_of_the_week_avoids_the_service() {
+        let days = |days: u32| {
+            let parameter = &DEFER_WEEKDAYS;
+            let bounds = (parameter.min, parameter.max);
+            admitted(Proposal { parameter, bounds, ..proposal(0.0, f64::from(days)) })
+        };
+        assert!(days(0b110_0000).is_some());
+        assert_eq!(days(0b111_1100), None);
+    }
+
+    #[test]
     fn a_pinned_value_does_not_move() {
         let mut world = World::default();
         world.pins.push("timeout.attempt");
@@ -249,7 +331,8 @@ mod tests {
 
     #[test]
     fn a_value_past_a_bound_becomes_the_bound() {
-        assert_eq!(admitted(proposal(10.0, 99.0)).unwrap().new.value, 30.0);
+        let narrow = Proposal { bounds: (0.005, 12.0), ..proposal(10.0, 99.0) };
+        assert_eq!(admitted(narrow).unwrap().new.value, 12.0);
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! holds the store does, and a move that another process made first is superseded there.
 
 mod backoff;
+#[cfg(test)]
+mod bad;
 mod batch;
 mod circuit;
 mod closing;
@@ -21,6 +23,7 @@ mod probing;
 mod regime;
 mod retries;
 pub mod season;
+pub(crate) mod siblings;
 #[cfg(test)]
 pub(crate) mod tests;
 mod timeout;
@@ -39,6 +42,7 @@ use crate::site::Learning;
 use crate::store::{ParameterChange, ParameterRow, Settlement, Standing, TargetKey};
 use effect::Effects;
 use guard::Proposal;
+use siblings::Siblings;
 use trial::Trial;
 
 /// What is learned about, and everything that is known about it.
@@ -51,6 +55,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) hourly: Option<&'a History>,
     /// What was seen of the operation that does for many items what this one does for one.
     pub(crate) bulk: Option<&'a History>,
+    /// What the other services of its domain showed.
+    pub(crate) siblings: &'a Siblings,
     /// Its defaults, ceilings and utility.
     pub(crate) profile: &'a Profile,
     /// The values in force now.
@@ -106,9 +112,11 @@ impl Subject<'_> {
 
 type Estimator = fn(&Subject<'_>) -> Vec<Proposal>;
 
-/// What is learned, and how: the parameter, or the first of those that are learned together. Adding one is a file and a
-/// line here.
-static ESTIMATORS: &[(&Parameter, Estimator)] = &[
+/// The parameter, or the first of those that are learned together, and who estimates it.
+type Table = [(&'static Parameter, Estimator)];
+
+/// What is learned, and how. Adding one is a file and a line here.
+static ESTIMATORS: &Table = &[
     (&MAX_RETRIES, retries::propose),
     (&ATTEMPT_TIMEOUT, timeout::propose),
     (&BASE_DELAY, backoff::propose),
@@ -134,11 +142,16 @@ pub(crate) struct Lesson {
 
 /// The moves, each one step, of parameters whose names begin so; of any number of families at once.
 pub(crate) fn learn_some(subject: &Subject<'_>, prefix: &str) -> Vec<ParameterChange> {
-    if subject.is_unknown() { Vec::new() } else { admitted(subject, None, prefix) }
+    if subject.is_unknown() { Vec::new() } else { admitted(subject, ESTIMATORS, None, prefix) }
 }
 
 /// Learns from the evidence about a target.
 pub(crate) fn learn(subject: &Subject<'_>) -> Lesson {
+    learn_by(ESTIMATORS, subject)
+}
+
+/// The same, whoever estimates: what becomes of a move does not rest on how good they are.
+fn learn_by(estimators: &Table, subject: &Subject<'_>) -> Lesson {
     let mut lesson = Lesson::default();
     if subject.is_unknown() {
         return lesson;
@@ -149,14 +162,19 @@ pub(crate) fn learn(subject: &Subject<'_>) -> Lesson {
         return lesson;
     }
     let on_trial = on_trial.filter(|_| lesson.settled.is_empty());
-    let moves = admitted(subject, on_trial.as_ref(), "");
+    let moves = admitted(subject, estimators, on_trial.as_ref(), "");
     lesson.moves = guard::one_family(subject, on_trial.as_ref(), &effects, moves);
     lesson
 }
 
 /// What the estimators of parameters whose names begin so propose, as far as the guard admits it.
-fn admitted(subject: &Subject<'_>, on_trial: Option<&Trial<'_>>, prefix: &str) -> Vec<ParameterChange> {
-    ESTIMATORS
+fn admitted(
+    subject: &Subject<'_>,
+    estimators: &Table,
+    on_trial: Option<&Trial<'_>>,
+    prefix: &str,
+) -> Vec<ParameterChange> {
+    estimators
         .iter()
         .filter(|(parameter, _)| parameter.name.starts_with(prefix))
         .flat_map(|(_, propose)| propose(subject))

@@ -9,7 +9,8 @@
 //! * **A place has a price.** Allowing one more retry must save one success in twenty of the failures it is for. A
 //!   retry that is hardly ever reached while the service is up is made mostly while it is down, where retries keep it
 //!   down. This is why a service that recovers at the first retry is given one, not three.
-//! * **The prior** of the first retry is Beta(2, 2). A deeper one borrows from the one before it: as if twelve tries
+//! * **The prior** of the first retry is four tries that succeeded as often as those at the other services of the domain
+//!   ([`siblings`](super::siblings)), or half of which did where fewer than three others are known. A deeper one borrows from the one before it: as if twelve tries
 //!   had succeeded three quarters as often as that one does, because whatever failed again is more likely to be down.
 //!   Borrowing alone can allow a retry that was never tried, where the one before it succeeds often enough; its
 //!   own outcomes then decide.
@@ -35,6 +36,9 @@ const HALF_LIFE: f64 = 2_000.0;
 
 /// What a further retry must earn, as a share of the value of a success, for every failure that it is allowed after.
 const PRICE_OF_A_PLACE: f64 = 0.05;
+
+/// What is believed of a first retry before it was tried, where no other services say it: successes and failures.
+const BEFORE: (f64, f64) = (2.0, 2.0);
 
 /// How many tries the prior of a deeper retry is worth.
 const BORROWED_TRIES: f64 = 12.0;
@@ -185,10 +189,13 @@ fn read(subject: &Subject<'_>, kind: FailureKind, depth: usize) -> Vec<Retry> {
             failed += weight * (tries.tried - recovered) as f64;
         }
         let before = retries.last();
-        let (good, bad) = before.map_or((2.0, 2.0), |before| {
-            let share = BORROWED_SHARE * before.posterior.mean();
-            (BORROWED_TRIES * share, BORROWED_TRIES * (1.0 - share))
-        });
+        let (good, bad) = match before {
+            None => subject.siblings.retry(kind).unwrap_or(BEFORE),
+            Some(before) => {
+                let share = BORROWED_SHARE * before.posterior.mean();
+                (BORROWED_TRIES * share, BORROWED_TRIES * (1.0 - share))
+            }
+        };
         let (earns, costs) = costs.of_retry(index);
         retries.push(Retry {
             n: index + 1,

@@ -1,6 +1,7 @@
 //! What learning must do whatever the estimators look like: follow the truth, stay where nothing changed, ignore what
 //! is no evidence, keep to bounds.
 
+use super::siblings::{Siblings, tests::that_recovered};
 use super::{Subject, learn, learn_some};
 use crate::clock::Wall;
 use crate::evidence::{BatchSum, History, Key};
@@ -17,6 +18,7 @@ pub(crate) struct World {
     target: TargetKey,
     pub(crate) history: History,
     pub(crate) bulk: Option<History>,
+    pub(crate) siblings: Siblings,
     pub(crate) profile: Profile,
     pub(crate) values: Values,
     pub(crate) learned: Vec<ParameterRow>,
@@ -35,6 +37,7 @@ impl Default for World {
             target: TargetKey { service: "crm".to_owned(), operation: "update_contact".to_owned() },
             history: History::default(),
             bulk: None,
+            siblings: Siblings::default(),
             profile: *Profile::GENERAL,
             values: Values::of(Profile::GENERAL),
             learned: Vec::new(),
@@ -55,6 +58,7 @@ impl World {
             history: &self.history,
             hourly: Some(&self.history),
             bulk: self.bulk.as_ref(),
+            siblings: &self.siblings,
             profile: &self.profile,
             values: &self.values,
             learned: &self.learned,
@@ -251,6 +255,43 @@ fn a_retry_whose_worth_is_in_doubt_stays() {
     assert_eq!(world.learn(), []);
     world.history.add(world.hour, Key::Retried(1, FailureKind::Transient), 60);
     assert_eq!(world.learn()[0].new.value, 0.0);
+}
+
+#[test]
+fn what_is_in_doubt_is_decided_by_what_the_other_services_of_the_domain_showed() {
+    // Nine of forty are too few to be sure by themselves that it would not pay.
+    let kept = |siblings: Siblings, tried: u64, recovered: u64| {
+        let mut world = World { siblings, ..World::default() };
+        world.values.max_retries = [1; 6];
+        world.history.add(world.hour, Key::Retried(1, FailureKind::Transient), tried);
+        world.history.add(world.hour, Key::Recovered(1, FailureKind::Transient), recovered);
+        world.settle();
+        world.retries(FailureKind::Transient)
+    };
+    assert_eq!(kept(Siblings::default(), 40, 9), 1);
+    assert_eq!(kept(that_recovered(1.0), 40, 9), 1);
+    assert_eq!(kept(that_recovered(0.0), 40, 9), 0);
+    // What is seen of the service itself soon outweighs them.
+    assert_eq!(kept(that_recovered(1.0), 30, 2), 0);
+    assert_eq!(kept(that_recovered(0.0), 30, 20), 1);
+}
+
+#[test]
+fn a_retry_that_helped_the_other_services_of_the_domain_is_given_back_sooner() {
+    // Of a count of none, calls that are made aside with one retry more are all that is seen.
+    let given_after = |siblings: &Siblings| {
+        (30..200_u64).find(|tried| {
+            let mut world = World { siblings: siblings.clone(), ..World::default() };
+            world.values.max_retries = [0; 6];
+            world.history.add(world.hour, Key::Retried(1, FailureKind::Transient), *tried);
+            world.history.add(world.hour, Key::Recovered(1, FailureKind::Transient), tried * 2 / 5);
+            world.update();
+            world.retries(FailureKind::Transient) == 1
+        })
+    };
+    let [never, unknown, always] =
+        [that_recovered(0.0), Siblings::default(), that_recovered(1.0)].map(|siblings| given_after(&siblings).unwrap());
+    assert!(always < unknown && unknown < never, "{always} {unknown} {never}");
 }
 
 #[test]

@@ -216,10 +216,7 @@ impl Latencies {
     /// The limit that calls really meet: the one in force, or their deadline where none was ever waited for longer.
     /// A step down starts from there, because down to there it changes nothing.
     fn in_effect(&self) -> f64 {
-        match self.all.longest_at_deadline() {
-            Some(longest) if longest < self.old && !self.all.waited_beyond(longest) => longest,
-            _ => self.old,
-        }
+        limit_met(&self.all, self.old)
     }
 
     /// The restart-optimal limit, or the floor where that is higher.
@@ -301,6 +298,18 @@ impl Latencies {
             "recent": { "attempts": (self.recent.answered() + self.recent.censored()) as u64, "given_up_share": share(&self.recent) },
             "target": self.target().map(|target| (target * 1e6).round() / 1e6),
         })
+    }
+}
+
+/// The limit that calls really meet, of one in force: their deadline, where none was ever waited for longer.
+pub(crate) fn in_effect(subject: &Subject<'_>, limit: f64) -> f64 {
+    limit_met(&Sketch::read(subject.history, |_| 1.0), limit)
+}
+
+fn limit_met(seen: &Sketch, limit: f64) -> f64 {
+    match seen.longest_at_deadline() {
+        Some(longest) if longest < limit && !seen.waited_beyond(longest) => longest,
+        _ => limit,
     }
 }
 

@@ -1,13 +1,15 @@
 //! Follows a move up: whether calls are worth more with the new value than with the last good one.
 //!
-//! A moved value is on trial until [`CALLS`] calls were made with it, or for a day where there are fewer. Meanwhile
-//! part of the calls that do not matter much are held out and made with the last good values, and no other family of
-//! parameters of the target moves, so that an effect has one cause.
+//! A moved value is on trial until [`CALLS`] calls were made with it, three times as many where it looks like harm, or
+//! for a day where there are fewer. Meanwhile part of the calls that do not matter much are held out and made with the
+//! last good values, and no other family of parameters of the target moves, so that an effect has one cause.
 //!
-//! * **It goes back** as soon as it is sure to do harm: when calls with it are worth less than before, sure at any time
-//!   ([`effect`](super::effect)), and the calls held out beside them say that it is not the service that became worse.
-//!   What calls share (a circuit, a cache) cannot be held out, and is compared with the time before alone. A family that
-//!   went back is frozen for [`FREEZE`].
+//! * **It goes no further** while calls with it look worth less than those held out beside them.
+//! * **It goes back** as soon as it is sure to do harm: calls with it are surely worth less than those held out, which
+//!   say that it is not the service that became worse. Less has to be sure where the circuit refuses nearly all calls
+//!   meanwhile: then waiting to be sure costs every one of them, and going back next to nothing. What calls share (a
+//!   circuit, a cache) cannot be held out, and is compared with the time before alone. A family that went back is frozen
+//!   for [`FREEZE`].
 //! * **It is confirmed** at the end of the trial, if nothing speaks against it. From then on it is the last good value.
 //!
 //! While nothing is on trial, some calls are made without any of what was learned about single calls. They say what
@@ -17,7 +19,8 @@ use super::effect::{Difference, Effects, Worth};
 use super::{Lesson, Subject};
 use crate::clock::Wall;
 use crate::outcome::Arm;
-use crate::parameter::{self, family};
+use crate::parameter::{self, OPEN_FOR, family};
+use crate::profile::Utility;
 use crate::store::{ParameterChange, ParameterRow, Realised, Settlement, Standing};
 use serde_json::json;
 use std::time::Duration;
@@ -31,14 +34,20 @@ const TIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a family does not move after it did harm.
 pub(crate) const FREEZE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The fewest calls that are held out before they say anything.
-const FEWEST_HELD_OUT: f64 = 5.0;
+/// The fewest calls, with a value or held out beside it, that say anything.
+const FEWEST: f64 = 4.0;
 
-/// How likely it must be that calls held out are worth more.
-const LIKELY: f64 = 0.975;
+/// How likely it must be that calls held out are worth more: at the end of the trial, or where the time before says so
+/// too; at any of the dozen times that a trial is looked at; and to take no further step for now.
+const LIKELY: f64 = 0.99;
+const SURE: f64 = 0.998;
+const SUSPECT: f64 = 0.9;
 
 /// Calls between two steps of a trial, or the time.
 const PACE: (f64, Duration) = (20.0, Duration::from_secs(60 * 60));
+
+/// Where the evidence of a row that went back says that only the time before spoke against it.
+const BY_BEFORE: &str = "by_time_before";
 
 /// The values of one target that are on trial together.
 pub(crate) struct Trial<'a> {
@@ -54,7 +63,28 @@ pub(crate) struct Trial<'a> {
 enum Verdict {
     Wait,
     Confirm(Option<Realised>),
-    RollBack(Realised, String),
+    RollBack(Realised, Beside),
+}
+
+/// What calls with a value were compared with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Beside {
+    /// Calls with the last good values, made at the same time.
+    HeldOut,
+    /// Calls made before it moved.
+    Before,
+    /// Calls made without anything that was learned.
+    Unlearned,
+}
+
+impl Beside {
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::HeldOut => "that were held out with the last good values",
+            Self::Before => "before it moved",
+            Self::Unlearned => "without it",
+        }
+    }
 }
 
 impl<'a> Trial<'a> {
@@ -67,11 +97,42 @@ impl<'a> Trial<'a> {
         Some(Self { rows, revision, good, changed })
     }
 
-    /// Whether a family may move while this is on trial.
+    /// Whether a family may move while this is on trial: the same one, after some calls that do not look like harm.
     pub(crate) fn admits(&self, moving: &str, effects: &Effects, now: Wall) -> bool {
         let same = self.rows.iter().all(|row| family(&row.key.name) == moving);
-        let seen = effects.under(self.revision, Arm::InForce).calls;
-        same && (seen >= PACE.0 || now.before(PACE.1) >= self.changed)
+        let seen = self.compared(effects.under(self.revision, Arm::InForce)).calls;
+        same && (seen >= PACE.0 || now.before(PACE.1) >= self.changed) && !self.is_suspect(effects)
+    }
+
+    /// Whether it looks like harm: too little to go back, and too much to go on.
+    fn is_suspect(&self, effects: &Effects) -> bool {
+        let beside = self.held_out(effects).filter(|_| self.is_of_one_call());
+        let compared = beside.unwrap_or_else(|| self.before(effects));
+        self.lately(effects).into_iter().any(|learned| learned.is_worse_than(compared) >= SUSPECT)
+    }
+
+    /// The calls with the last good values, before it moved.
+    fn before(&self, effects: &Effects) -> Worth {
+        self.compared(effects.under(self.good, Arm::InForce))
+    }
+
+    /// The calls with the last good values, since it moved; `None` where they are too few to say anything.
+    fn held_out(&self, effects: &Effects) -> Option<Worth> {
+        let held = effects.between(self.good, self.revision, Arm::HeldOut);
+        (held.calls >= FEWEST).then_some(held)
+    }
+
+    /// The calls since the newest step, since the one before it, and so on: what the newest does shall not be lost among
+    /// those that did nothing.
+    fn lately(&self, effects: &Effects) -> Vec<Worth> {
+        let lately = effects.latest(self.good, self.revision, Arm::InForce);
+        lately.into_iter().map(|worth| self.compared(worth)).collect()
+    }
+
+    /// A circuit that a call opens refuses those that are held out as well: only where the circuit, or the queue, is
+    /// itself on trial do calls count that never reached the service.
+    fn compared(&self, worth: Worth) -> Worth {
+        if self.is_of_one_call() { worth } else { worth.with_refused() }
     }
 
     fn is_of_one_call(&self) -> bool {
@@ -79,39 +140,53 @@ impl<'a> Trial<'a> {
         self.rows.iter().all(of)
     }
 
+    /// Whether it says when calls are kept from the service: what it brings is not seen before they were.
+    fn is_of_circuit(&self) -> bool {
+        self.rows.iter().any(|row| family(&row.key.name) == OPEN_FOR.family())
+    }
+
+    /// What it loses where the circuit has refused nearly all calls since the newest step, so that next to none is left
+    /// to compare. To wait for more of them would cost all the others, and if it is the service that is down, going back
+    /// costs nothing: what went back by the time before alone is free again once that is seen.
+    fn refuses(&self, effects: &Effects, beside: Option<Worth>, utility: &Utility) -> Option<Realised> {
+        let latest = effects.under(self.revision, Arm::InForce);
+        let is_cleared = |held| latest.calls >= FEWEST && latest.is_worse_than(held) < LIKELY;
+        if latest.refused() < 2.0 * PACE.0.max(latest.calls) || beside.is_some_and(is_cleared) {
+            return None;
+        }
+        let (all, before) = (latest.with_refused(), effects.under(self.good, Arm::InForce).with_refused());
+        (all.is_worse_than(before) >= SURE).then(|| all.less(before).realised(utility, all.calls, before.calls))
+    }
+
     fn judge(&self, subject: &Subject<'_>, effects: &Effects) -> Verdict {
         let utility = &subject.profile.utility;
-        let before = effects.under(self.good, Arm::InForce);
-        let held = effects.between(self.good, self.revision, Arm::HeldOut);
-        let has_held = self.is_of_one_call() && held.calls >= FEWEST_HELD_OUT;
-        let whole = effects.between(self.good, self.revision, Arm::InForce);
-        let latest = effects.under(self.revision, Arm::InForce);
-        for learned in [latest, whole] {
-            let beside = learned.less(held);
-            let since = learned.less(before);
-            let harm = if self.is_of_one_call() {
-                beside.high < 0.0
-                    || (has_held && since.high < 0.0 && learned.is_worse_than(held) >= LIKELY)
-                    || (has_held && learned.calls >= CALLS && learned.is_worse_than(held) >= LIKELY)
-            } else {
-                since.high < 0.0
-            };
-            if harm {
-                let (difference, compared, with) = if has_held {
-                    (beside, held, "that were held out with the last good values")
-                } else {
-                    (since, before, "before it moved")
-                };
-                let realised = difference.realised(utility, learned.calls, compared.calls);
-                let reason = lost("the value", &realised, with);
-                return Verdict::RollBack(realised, reason);
+        let (before, held) = (self.before(effects), self.held_out(effects));
+        let beside = held.filter(|_| self.is_of_one_call());
+        // Without calls beside it nothing says that it is not the service that became worse.
+        let comparable = beside.is_some() || !self.is_of_one_call();
+        let compared = beside.unwrap_or(before);
+        let fewest = if beside.is_some() { FEWEST } else { PACE.0 };
+        let lately = self.lately(effects).into_iter().filter(|learned| comparable && learned.calls >= fewest);
+        for learned in lately {
+            let worse = learned.is_worse_than(compared);
+            let is_sure = || worse >= SURE || learned.less(compared).high < 0.0;
+            let is_old = || learned.calls >= CALLS || learned.less(before).high < 0.0;
+            if worse >= LIKELY && (is_sure() || (beside.is_some() && is_old())) {
+                let realised = learned.less(compared).realised(utility, learned.calls, compared.calls);
+                return Verdict::RollBack(realised, if beside.is_some() { Beside::HeldOut } else { Beside::Before });
             }
         }
-        let is_over = latest.calls >= CALLS || subject.now.before(TIME) >= self.changed;
+        if let Some(realised) = self.refuses(effects, beside, utility) {
+            return Verdict::RollBack(realised, Beside::Before);
+        }
+        let latest = effects.under(self.revision, Arm::InForce);
+        let is_told = latest.calls >= CALLS && (!self.is_suspect(effects) || latest.calls >= 3.0 * CALLS);
+        let is_seen = !self.is_of_circuit() || latest.refused() > 0.0;
+        let is_over = (is_told && is_seen) || subject.now.before(TIME) >= self.changed;
         if !is_over {
             return Verdict::Wait;
         }
-        let compared = if has_held { held } else { before };
+        let compared = beside.unwrap_or(before);
         let known = latest.calls > 0.0 && compared.calls > 0.0;
         let difference: Difference = latest.less(compared);
         Verdict::Confirm(known.then(|| difference.realised(utility, latest.calls, compared.calls)))
@@ -134,10 +209,11 @@ pub(crate) fn follow_up(
             lesson.settle(trial.rows.iter().map(|row| row.revision), Standing::Confirmed, realised);
             false
         }
-        Verdict::RollBack(realised, reason) => {
+        Verdict::RollBack(realised, beside) => {
+            let reason = lost("the value", &realised, beside);
             for row in &trial.rows {
                 let good = row.good.map_or(row.value, |good| good.value);
-                lesson.moves.push(back(subject, row, good, Standing::RolledBack, &realised, &reason));
+                lesson.moves.push(back(subject, row, good, Standing::RolledBack, beside, &realised, &reason));
             }
             lesson.settle(trial.rows.iter().map(|row| row.revision), Standing::RolledBack, Some(realised));
             true
@@ -149,11 +225,11 @@ pub(crate) fn follow_up(
 fn take_all_back(subject: &Subject<'_>, effects: &Effects, lesson: &mut Lesson) -> bool {
     let (learned, unlearned): (Worth, Worth) = effects.of_learning();
     let difference = learned.less(unlearned);
-    if difference.high >= 0.0 || unlearned.calls < FEWEST_HELD_OUT {
+    if difference.high >= 0.0 || unlearned.calls < FEWEST {
         return false;
     }
     let realised = difference.realised(&subject.profile.utility, learned.calls, unlearned.calls);
-    let reason = lost("what was learned", &realised, "without it");
+    let reason = lost("what was learned", &realised, Beside::Unlearned);
     let of_one_call = |row: &&ParameterRow| {
         let known = parameter::find(&row.key.name);
         known.is_some_and(parameter::Parameter::is_of_one_call) && matches!(row.standing, Standing::Confirmed)
@@ -161,18 +237,19 @@ fn take_all_back(subject: &Subject<'_>, effects: &Effects, lesson: &mut Lesson) 
     let rows: Vec<_> = subject.learned.iter().filter(of_one_call).collect();
     for row in &rows {
         let default = parameter::find(&row.key.name).map_or(row.value, |known| (known.default)(subject.profile));
-        lesson.moves.push(back(subject, row, default, Standing::Reset, &realised, &reason));
+        lesson.moves.push(back(subject, row, default, Standing::Reset, Beside::Unlearned, &realised, &reason));
     }
     !rows.is_empty()
 }
 
 /// Why something goes back.
-fn lost(what: &str, realised: &Realised, compared_with: &str) -> String {
+fn lost(what: &str, realised: &Realised, beside: Beside) -> String {
     format!(
-        "{} calls with {what} were worth {:.3} less each than {} calls {compared_with}; it does not move for {} h",
+        "{} calls with {what} were worth {:.3} less each than {} calls {}; it does not move for {} h",
         realised.calls,
         -realised.gain,
         realised.compared,
+        beside.in_words(),
         FREEZE.as_secs() / 3_600,
     )
 }
@@ -182,6 +259,7 @@ fn back(
     row: &ParameterRow,
     value: f64,
     standing: Standing,
+    beside: Beside,
     realised: &Realised,
     reason: &str,
 ) -> ParameterChange {
@@ -191,6 +269,7 @@ fn back(
         "calls": realised.calls,
         "compared": realised.compared,
         "rolled_back": row.revision,
+        BY_BEFORE: beside == Beside::Before,
     });
     ParameterChange {
         old: Some(row.value),
@@ -213,12 +292,30 @@ fn back(
 }
 
 /// Whether a family did harm so lately that it does not move.
-pub(crate) fn is_frozen(subject: &Subject<'_>, moving: &str) -> bool {
+///
+/// Some went back only because calls were worth less than before. Where they are worth no more since, it was the service
+/// that had become worse, and the family is free again.
+pub(crate) fn is_frozen(subject: &Subject<'_>, effects: &Effects, moving: &str) -> bool {
+    let did_harm = |row: &ParameterRow| {
+        let of = |revision| effects.under(revision, Arm::InForce).with_refused();
+        let since = of(row.revision);
+        match went_back_by_before(row).filter(|_| since.calls >= PACE.0) {
+            Some(trial) => of(trial).is_worse_than(since) >= SUSPECT,
+            None => true,
+        }
+    };
     subject.learned.iter().any(|row| {
         family(&row.key.name) == moving
             && matches!(row.standing, Standing::RolledBack | Standing::Reset)
             && subject.now.before(FREEZE) < row.changed
+            && did_harm(row)
     })
+}
+
+/// The revision that a row went back from, if only the time before spoke against it.
+fn went_back_by_before(row: &ParameterRow) -> Option<u64> {
+    let evidence: serde_json::Value = serde_json::from_str(&row.evidence).ok()?;
+    evidence.get(BY_BEFORE)?.as_bool()?.then(|| evidence.get("rolled_back")?.as_u64())?
 }
 
 impl Lesson {

@@ -60,6 +60,11 @@ pub(crate) fn propose(subject: &Subject<'_>) -> Vec<Proposal> {
     Ages::read(subject).and_then(|ages| ages.propose(subject)).into_iter().collect()
 }
 
+/// The age that as many answers reached as a move rests on: about older ones nothing is known, whoever proposes them.
+pub(crate) fn reached(subject: &Subject<'_>) -> f64 {
+    Ages::read(subject).map_or(0.0, |ages| ages.reached())
+}
+
 /// Answers that were asked for again, by age.
 #[derive(Clone, Debug)]
 struct Ages {

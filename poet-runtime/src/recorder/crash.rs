@@ -28,8 +28,12 @@ impl Directory for Loud {
         Some(target("crm"))
     }
 
-    fn learn(&self, id: TargetId, histories: Histories<'_>, _: Option<&History>, _: Wall) -> Lesson {
-        let attempts = histories(id).map_or(0, History::attempts);
+    fn domain(&self, _: &TargetKey) -> &'static str {
+        "web"
+    }
+
+    fn learn(&self, id: TargetId, seen: &Seen<'_>, _: Wall) -> Lesson {
+        let attempts = (seen.histories)(id).map_or(0, History::attempts);
         let moves = vec![change("crm", "timeout.attempt", None, attempts as f64)];
         Lesson { moves, ..Lesson::default() }
     }

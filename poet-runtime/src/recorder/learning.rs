@@ -3,18 +3,24 @@
 //! The history of a target is read from the store once, then added to as records come, and read again for the last
 //! hours from time to time, because other processes add to the same store. A move is on disk before it is in force.
 
+use super::Seen;
 use super::block_on::block_on;
 use super::lock;
 use super::writer::Writer;
 use crate::clock::Wall;
 use crate::evidence::{History, Key, Lately, Situations, Watch, block_of};
 use crate::learner::degradation;
+use crate::learner::siblings::{Families, Siblings};
 use crate::outcome::{Ending, TargetId};
 use crate::profile::Utility;
 use crate::store::{ParameterChange, ParameterRow, Published, StoreError, TargetKey};
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
+
+/// The most targets by which a domain is known, and the hours of each.
+const MAX_SIBLINGS: usize = 64;
+const SIBLINGS_SINCE: i64 = 7 * 24;
 
 /// A service and operation, and what is known of it.
 pub(super) struct Target {
@@ -40,6 +46,9 @@ pub(super) struct Target {
     /// What this process saw last, and what attempts came to in such situations when it was last learned from.
     pub(super) watch: Watch,
     situations: Situations,
+    /// What the other services of its domain had shown, and the hour by which that was.
+    siblings: Siblings,
+    siblings_of: Option<i64>,
     /// When it was last told how it does, and whether there is news since.
     told: Option<Instant>,
     untold: bool,
@@ -75,11 +84,13 @@ impl Writer {
     fn learn_from(&mut self, id: TargetId) {
         let wall = self.wall();
         let hourly = self.read_hourly(id, wall);
+        self.read_siblings(id);
         let Some(target) = self.targets.get(&id) else { return };
         let directory = &self.directory;
         let targets = &self.targets;
         let histories = |id: TargetId| targets.get(&id).map(|target| &target.history);
-        let learned = catch_unwind(AssertUnwindSafe(|| directory.learn(id, &histories, hourly.as_ref(), wall)));
+        let seen = Seen { histories: &histories, hourly: hourly.as_ref(), siblings: &target.siblings };
+        let learned = catch_unwind(AssertUnwindSafe(|| directory.learn(id, &seen, wall)));
         let Ok(lesson) = learned else {
             tracing::error!(service = target.key.service, operation = target.key.operation, "learning panicked");
             let mut health = lock(&self.shared.health);
@@ -214,6 +225,41 @@ impl Writer {
         Some(hourly)
     }
 
+    /// What the other services of its domain showed, as the store has it: once an hour, and of so many targets that
+    /// reading it never takes long.
+    fn read_siblings(&mut self, id: TargetId) {
+        let hour = self.wall().hour();
+        let is_read = |target: &Target| target.siblings_of == Some(hour);
+        if self.is_resting() || self.targets.get(&id).is_none_or(is_read) {
+            return;
+        }
+        if self.families_of != Some(hour) {
+            self.families_of = Some(hour);
+            if let Ok(families) = self.read_families(hour) {
+                self.families = families;
+            }
+        }
+        if let Some(target) = self.targets.get_mut(&id) {
+            target.siblings_of = Some(hour);
+            target.siblings = self.families.siblings(&target.key, self.directory.domain(&target.key));
+        }
+    }
+
+    fn read_families(&mut self, hour: i64) -> Result<Families, StoreError> {
+        let stored = block_on(self.store.targets());
+        let mut families = Families::default();
+        let mut targets = self.noted(stored)?;
+        // Which of them are read shall not depend on the store.
+        targets.sort_unstable();
+        for target in targets.into_iter().take(MAX_SIBLINGS) {
+            let seen = block_on(self.store.evidence(&target, hour - SIBLINGS_SINCE));
+            let seen = self.noted(seen)?;
+            let domain = self.directory.domain(&target);
+            families.add(target, domain, &seen);
+        }
+        Ok(families)
+    }
+
     pub(super) fn wall(&self) -> Wall {
         self.shared.clock.anchor().wall(self.shared.clock.now())
     }
@@ -239,6 +285,8 @@ impl Target {
             learned: now,
             watch: Watch::default(),
             situations: Situations::default(),
+            siblings: Siblings::default(),
+            siblings_of: None,
             told: None,
             untold: false,
             read_until: 0,
@@ -283,8 +331,14 @@ impl Target {
     }
 }
 
-/// What is worth learning from again: attempts, and calls made as part of another one.
+/// What is worth learning from again: attempts, calls made as part of another one, and those that were kept from the
+/// service: should a value that does harm keep all of them from it, there would be no attempts to find that out by.
 fn news(counts: &History) -> u64 {
-    let counted = |key: &Key| matches!(key, Key::Attempt(_) | Key::Call(Ending::Batched));
+    const REFUSED: [Ending; 3] = [Ending::CircuitOpen, Ending::Crowded, Ending::Deadline];
+    let counted = |key: &Key| match key {
+        Key::Attempt(_) | Key::Call(Ending::Batched) => true,
+        Key::Call(ending) => REFUSED.contains(ending),
+        _ => false,
+    };
     counts.cells().filter(|(_, key, _)| counted(key)).map(|(.., count)| count).sum()
 }

@@ -39,8 +39,12 @@ impl Directory for Book {
         (id == TargetId(0)).then(|| target("crm"))
     }
 
-    fn learn(&self, id: TargetId, histories: Histories<'_>, _: Option<&History>, now: Wall) -> Lesson {
-        let history = histories(id).expect("learned from because something was seen");
+    fn domain(&self, _: &TargetKey) -> &'static str {
+        "web"
+    }
+
+    fn learn(&self, id: TargetId, seen: &Seen<'_>, now: Wall) -> Lesson {
+        let history = (seen.histories)(id).expect("learned from because something was seen");
         lock(&self.learned).push(history.attempts());
         Lesson { moves: (self.propose)(history, now), ..Lesson::default() }
     }

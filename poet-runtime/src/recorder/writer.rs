@@ -8,6 +8,7 @@ use super::learning::Target;
 use super::{Answer, Directory, RecorderSettings, Shared, lock};
 use crate::clock::{self, Wall};
 use crate::evidence::History;
+use crate::learner::siblings::Families;
 use crate::outcome::{Class, Record, TargetId};
 use crate::store::{Batch, MemoryStore, OutcomeRow, ParameterKey, Standing, Store, StoreError};
 use std::collections::btree_map::Entry;
@@ -50,6 +51,9 @@ pub(super) struct Writer {
     pub(super) targets: BTreeMap<TargetId, Target>,
     /// Targets with news since learning was last considered.
     pub(super) touched: Vec<TargetId>,
+    /// What all services of the store had shown, and at which hour.
+    pub(super) families: Families,
+    pub(super) families_of: Option<i64>,
     /// The counts of one record, while they are added.
     counts: History,
     under_way: HashMap<(TargetId, u64), Class>,
@@ -89,6 +93,8 @@ impl Writer {
             run: run.to_string().into(),
             targets: BTreeMap::new(),
             touched: Vec::new(),
+            families: Families::default(),
+            families_of: None,
             counts: History::default(),
             under_way: HashMap::new(),
             unsent: VecDeque::new(),
