@@ -212,11 +212,11 @@ fn back(
     }
 }
 
-/// Whether a family did harm so lately that it does not move.
+/// Whether a family did harm, or was reset by a person, so lately that it does not move.
 pub(crate) fn is_frozen(subject: &Subject<'_>, moving: &str) -> bool {
     subject.learned.iter().any(|row| {
         family(&row.key.name) == moving
-            && matches!(row.standing, Standing::RolledBack | Standing::Reset)
+            && matches!(row.standing, Standing::RolledBack | Standing::Reset | Standing::Forgotten)
             && subject.now.before(FREEZE) < row.changed
     })
 }
