@@ -219,6 +219,8 @@ fn written(
         let reason = format!("{said}; it was proposed because {}", row.reason);
         return ParameterRow { standing, good, reason, changed: *now, revision: 0, ..row.clone() };
     }
+    let dropped = before.filter(|row| row.standing == Standing::Proposed && *decision == Decision::RollBack);
+    let dropped = dropped.map_or(String::new(), |row| format!("; the proposal of {} is dropped", shown(row)));
     let evidence = json!({
         "decided": decision.done(),
         "by": note.by,
@@ -234,7 +236,7 @@ fn written(
         interval: (value, value),
         confidence: 1.0,
         predicted: None,
-        reason: said,
+        reason: format!("{said}{dropped}"),
         evidence: evidence.to_string(),
         changed: *now,
         revision: 0,
@@ -271,9 +273,13 @@ fn in_force(rows: &[ParameterRow], key: &ParameterKey) -> u64 {
     at_target.map(|row| row.revision).max().unwrap_or(0)
 }
 
+fn shown(row: &ParameterRow) -> String {
+    parameter::find(&row.key.name).map_or(row.value.to_string(), |known| known.unit.show(row.value))
+}
+
 /// How a parameter stands.
 fn present(row: &ParameterRow) -> String {
-    let value = parameter::find(&row.key.name).map_or(row.value.to_string(), |known| known.unit.show(row.value));
+    let value = shown(row);
     match row.standing {
         Standing::Trial => format!("{value} is in force, on trial"),
         Standing::Confirmed => format!("{value} is in force"),
