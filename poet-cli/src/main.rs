@@ -12,6 +12,7 @@ mod decide;
 mod params;
 mod queue;
 mod simulate;
+mod traces;
 mod work;
 
 use arguments::{Arguments, Command, Format};
