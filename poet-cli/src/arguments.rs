@@ -7,7 +7,8 @@ use poet_runtime::defer::State;
 use poet_runtime::report::Scope;
 use std::path::PathBuf;
 
-/// Shows what a program's services do, what was learned about them, and why; and settles calls that were put off.
+/// Shows what a program's services do, what was learned about them, and why; holds values, and settles calls that were
+/// put off.
 #[derive(Debug, Parser)]
 #[command(
     name = "poet",
@@ -21,6 +22,8 @@ Examples:
   poet params show salesforce_crm update_contact retry.max_retries --after transient
                                                one value: its evidence and every move it made
   poet params history --format json            every move of every value, for a machine
+  poet params pin salesforce_crm update_contact timeout.attempt 3s
+                                               hold a value; see also approve, unpin, rollback, reset
   poet queue list --state uncertain            calls that were put off, and that a person has to look at
   poet queue run                               make those that are due, with the services of the configuration
   poet simulate small                          what the runtime does in a world that fails as stated
@@ -73,7 +76,7 @@ that were dropped by their caller or joined to another do not count.")]
         #[arg(long, default_value_t = Scope::default().executions, value_name = "N")]
         limit: usize,
     },
-    /// What was learned: values, reasons, moves
+    /// What was learned: values, reasons, moves; and what a person decides about them
     #[command(subcommand)]
     Params(Params),
     /// Calls that were put off: what became of them, and what shall
@@ -196,6 +199,13 @@ fn state(name: &str) -> Result<State, String> {
 }
 
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+What a person decides (approve, pin, unpin, rollback, reset) is one stored move with its reason, as a learned one is. It
+is printed as old -> new, and processes that share the database take it up within a minute, without a restart. If the
+value moved meanwhile nothing is changed, and it is said what it is now.
+
+A number in the attribute or on the call, and a pin in the configuration, go before whatever is stored. With learning
+`off` or in `shadow` nothing that is stored is in force, pins included.")]
 pub(crate) enum Params {
     /// Every value, who decided it, and why
     List {
@@ -208,23 +218,105 @@ pub(crate) enum Params {
 Examples:
   poet params show salesforce_crm update_contact timeout.attempt
   poet params show salesforce_crm update_contact retry.max_retries --after timeout")]
-    Show {
-        /// The service it was learned about
-        service: String,
-        /// The operation (tool, function) it was learned about
-        operation: String,
-        /// Its name, as in `poet params list`
-        name: String,
-        /// The kind of failure it applies after: transient, connect, lost, timeout, throttled, invalid
-        #[arg(long, value_name = "KIND", value_parser = failure_kind)]
-        after: Option<FailureKind>,
-    },
+    Show(Which),
     /// Every move of every value, oldest first
     History {
         /// Only this service
         #[arg(long, value_name = "SERVICE")]
         service: Option<String>,
     },
+    /// Put a value that waits for approval in force
+    #[command(after_help = "\
+Examples:
+  poet params list                             what is `proposed` waits, where learning is in `review`
+  poet params approve salesforce_crm update_contact timeout.attempt
+
+It is on trial, as a value that was learned without review is: should calls be worth less with it, it goes back by
+itself. What is not wanted is dropped with `poet params rollback`.")]
+    Approve {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Hold a value: learning does not move it
+    #[command(after_help = "\
+Examples:
+  poet params pin salesforce_crm update_contact timeout.attempt 3s
+  poet params pin salesforce_crm update_contact retry.max_retries 0 --after timeout --note 'ticket 4711'
+
+A value is written as in the configuration: a count, seconds, or a duration such as 250ms, 3s or 5m. What is kept for
+each kind of failure apart is pinned for each apart. It holds until `poet params unpin`, also after a restart.")]
+    Pin {
+        #[command(flatten)]
+        which: Which,
+        /// The value, within the bounds that `poet params show` names
+        #[arg(value_name = "VALUE", allow_negative_numbers = true)]
+        value: String,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Let learning move a pinned value again, from where it is
+    #[command(after_help = "\
+Examples:
+  poet params unpin salesforce_crm update_contact timeout.attempt
+
+What is pinned in poet.toml is unpinned there.")]
+    Unpin {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Go back to the last good value, and stay there for 24 hours
+    #[command(after_help = "\
+Examples:
+  poet params rollback salesforce_crm update_contact retry.max_retries --after transient
+
+The last good value is what was in force before the trial of the present one; where none is noted, the value before the
+last move, a pin included. A value that waits for approval is dropped. For 24 hours nothing of its family (what stands
+before the dot of its name) moves at that service and operation, as after a roll-back by itself.")]
+    Rollback {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Forget what was learned for a value: profile and configuration decide
+    #[command(after_help = "\
+Examples:
+  poet params reset salesforce_crm update_contact retry.max_retries --after timeout
+
+A pin is forgotten as well. The evidence stays: for 24 hours nothing of its family (what stands before the dot of its
+name) moves at that service and operation, and after them it is learned again, from what calls say until then as well.
+This is how retries that were learned to be none are tried again.")]
+    Reset {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        why: Why,
+    },
+}
+
+/// Which parameter of which service and operation.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Which {
+    /// The service it was learned about
+    pub(crate) service: String,
+    /// The operation (tool, function) it was learned about
+    pub(crate) operation: String,
+    /// Its name, as in `poet params list`
+    pub(crate) name: String,
+    /// The kind of failure it applies after: transient, connect, lost, timeout, throttled, invalid
+    #[arg(long, value_name = "KIND", value_parser = failure_kind)]
+    pub(crate) after: Option<FailureKind>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Why {
+    /// Why, for whoever looks at it later
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) note: Option<String>,
 }
 
 impl Params {
@@ -232,7 +324,12 @@ impl Params {
     pub(crate) fn scope(&self) -> Scope {
         let service = match self {
             Self::List { service } | Self::History { service } => service.clone(),
-            Self::Show { service, .. } => Some(service.clone()),
+            Self::Show(which)
+            | Self::Approve { which, .. }
+            | Self::Pin { which, .. }
+            | Self::Unpin { which, .. }
+            | Self::Rollback { which, .. }
+            | Self::Reset { which, .. } => Some(which.service.clone()),
         };
         Scope { service, executions: 0 }
     }

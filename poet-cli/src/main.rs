@@ -1,16 +1,18 @@
 //! The `poet` command: what the services of a program do, what was learned about them, and why.
 //!
 //! Reports only read: the database is opened read-only, beside the program that writes it. Only what a person decides
-//! about a job of the queue is written, and what comes of the jobs that are run.
+//! about a value or a job of the queue is written, and what comes of the jobs that are run.
 //!
 //! Exit codes: 0 for an answer, 1 where there is nothing to answer from or about, or what is asked for is not possible,
 //! 2 for a command that cannot be understood.
 
 mod arguments;
 mod database;
+mod decide;
 mod params;
 mod queue;
 mod simulate;
+mod traces;
 mod work;
 
 use arguments::{Arguments, Command, Format};
@@ -44,9 +46,7 @@ fn run(arguments: &Arguments) -> Result<String, Refusal> {
             non_empty(&report, service.as_deref())?;
             Ok(arguments.format.of(|style| text::report(&report, style), || json::report(&report)))
         }
-        Command::Params(command) => {
-            params::run(command, &database::gather(&path()?, &command.scope())?, arguments.format)
-        }
+        Command::Params(command) => params::run(command, arguments, &path()?),
         Command::Queue(command) => queue::run(command, arguments, &path()?),
         Command::Simulate(simulate) => simulate::run(simulate, arguments.format),
     }

@@ -52,7 +52,7 @@ pub(crate) fn run(command: &Queue, arguments: &Arguments, path: &Path) -> Result
     Ok(format.of(|style| show(&job, false, now(), style), || detailed(&job, false)))
 }
 
-fn now() -> Wall {
+pub(crate) fn now() -> Wall {
     Clock::system().anchor().wall
 }
 
@@ -67,7 +67,7 @@ fn resolution(decision: &Decision) -> Resolution {
 }
 
 /// What is written down about who decided.
-fn signed(text: Option<&str>) -> Note {
+pub(crate) fn signed(text: Option<&str>) -> Note {
     let user = ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(|name| std::env::var(name).ok());
     Note { by: user.unwrap_or_else(|| "somebody".to_owned()), text: text.map(str::to_owned) }
 }

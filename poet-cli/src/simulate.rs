@@ -1,8 +1,9 @@
 //! Lives a world through in virtual time, through the real runtime, and shows what came of it.
 
 use crate::arguments::Format;
+use crate::traces::{self, Traces};
 use crate::{Refusal, style};
-use clap::Args;
+use clap::{Args, Subcommand};
 use poet_simulator::campaign::{Campaign, Progress};
 use poet_simulator::judge::judge;
 use poet_simulator::policy::POLICIES;
@@ -21,8 +22,18 @@ const SOON: Duration = Duration::from_secs(2);
 const OFTEN: Duration = Duration::from_millis(200);
 const SELDOM: Duration = Duration::from_secs(30);
 
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum What {
+    /// Judge the learner on recorded traces of real services
+    #[command(after_help = traces::EXAMPLES)]
+    Traces(Traces),
+}
+
 #[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub(crate) struct Simulate {
+    #[command(subcommand)]
+    what: Option<What>,
     /// A world that is known by this name, or the path of a file
     #[arg(default_value = "reference", value_name = "WORLD")]
     world: String,
@@ -66,6 +77,7 @@ Examples:
   poet simulate small --policies learned --seed 7 --log run.jsonl
                                                          every decision; the same bytes for the same seed
   poet simulate reference --tune --days 6                the best static values in hindsight, for the world's file
+  poet simulate traces --data DIR                        the learner judged on recorded traces instead of a world
 
 The calls go through the runtime that programs use, with its breaker, cache, queue and learner, in virtual time. What a
 policy was worth, and the goals that the world states, are measured on the last part of its life; the part before is for
@@ -88,6 +100,9 @@ fn seeds(text: &str) -> Result<Vec<u64>, Refusal> {
 }
 
 pub(crate) fn run(simulate: &Simulate, format: Format) -> Result<String, Refusal> {
+    if let Some(What::Traces(traces)) = &simulate.what {
+        return traces::run(traces, format);
+    }
     if simulate.list {
         return Ok(list());
     }

@@ -11,6 +11,7 @@ mod classify;
 mod clock;
 pub mod config;
 mod context;
+pub mod decision;
 pub mod defer;
 mod error;
 pub mod evidence;

@@ -410,6 +410,32 @@ mod tests {
     }
 
     #[test]
+    fn what_a_person_pinned_holds_beyond_the_ceiling_of_learning_and_for_writes() {
+        let registry = registry();
+        let target = find(&registry, "crm", "get");
+        let pinned = |name, after, value| ParameterRow { standing: Standing::Pinned, ..row(name, after, value, 1) };
+        target.apply(&pinned("retry.max_retries", Some(FailureKind::Connect), 7.0));
+        target.apply(&pinned("timeout.attempt", None, 2.0));
+        let values = target.values();
+        assert_eq!(values.max_retries[FailureKind::Connect.index()], 7);
+        assert!(values.attempt_timeout_pinned && values.attempt_timeout.as_secs() == 2);
+        assert_eq!(values.held_out, 0, "there is nothing to compare a pin with");
+    }
+
+    #[test]
+    fn retries_that_a_person_fixed_are_not_explored() {
+        let service = crate::config::ServiceConfig::named("crm").pin("retry.max_retries.connect", 0);
+        let registry = Registry::new(Arc::new(Config::default().service(service)), Vec::new(), Profile::GENERAL);
+        let target = find(&registry, "crm", "get");
+        let pin = row("retry.max_retries", Some(FailureKind::Lost), 1.0, 1);
+        target.apply(&ParameterRow { standing: Standing::Pinned, ..pin });
+        target.apply(&row("retry.max_retries", Some(FailureKind::Transient), 1.0, 2));
+        let (values, _) = target.draw(|| 0.999);
+        let retries = |kind: FailureKind| values.max_retries[kind.index()];
+        assert_eq!([FailureKind::Connect, FailureKind::Lost, FailureKind::Transient].map(retries), [0, 1, 2]);
+    }
+
+    #[test]
     fn a_freshness_that_is_configured_is_in_force_and_not_learned() {
         let cache = crate::config::CacheConfig { ttl: Some(std::time::Duration::from_secs(7)), ..Default::default() };
         let service =

@@ -9,7 +9,7 @@ use crate::evidence::Vitals;
 use crate::gate::Gate;
 use crate::lock::lock;
 use crate::outcome::{Arm, FailureKind, TargetId, Turn};
-use crate::parameter::{self, Parameter, Values};
+use crate::parameter::{self, ATTEMPT_TIMEOUT, MAX_RETRIES, Parameter, Values};
 use crate::policy::breaker::{Admission, Breaker, Probe, Sign, Standing, Thresholds};
 use crate::policy::budget::Budget;
 use crate::policy::hedge;
@@ -18,7 +18,7 @@ use crate::published::Published;
 use crate::site::Learning;
 use crate::store::{self, ParameterRow, TargetKey};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -70,6 +70,8 @@ pub(crate) struct Target {
     /// What calls that are held out are made with.
     baseline: Published,
     learned: Mutex<BTreeMap<ParameterName, ParameterRow>>,
+    /// The kinds of failure whose retries a person fixed, a bit each: none more is tried after them.
+    held_retries: AtomicU8,
     circuit: Circuit,
     /// The places of its attempts.
     pub(crate) gate: Arc<Gate>,
@@ -95,7 +97,7 @@ impl Target {
     ) -> Self {
         let circuit = Circuit::new();
         lock(&service.successes).push(circuit.successes.clone());
-        Self {
+        let target = Self {
             id,
             key,
             service,
@@ -106,13 +108,16 @@ impl Target {
             unlearned,
             pinned,
             learned: Mutex::default(),
+            held_retries: AtomicU8::new(0),
             circuit,
             gate: Arc::new(Gate::new()),
             copies: AtomicU32::new(0),
             caching: Caching::default(),
             price: None,
             vitals: Mutex::default(),
-        }
+        };
+        target.hold_retries(&[]);
+        target
     }
 
     /// How it has done lately, as far as this process knows.
@@ -151,7 +156,9 @@ impl Target {
         }
         if draw >= 1.0 - EXPLORED {
             let ceiling = self.profile.max_retries_ceiling;
-            for retries in values.max_retries.iter_mut().filter(|retries| **retries < ceiling) {
+            let held = self.held_retries.load(Ordering::Relaxed);
+            let free = values.max_retries.iter_mut().enumerate().filter(|(index, _)| held >> index & 1 == 0);
+            for (_, retries) in free.filter(|(_, retries)| **retries < ceiling) {
                 *retries += 1;
             }
             return (values, Arm::Aside);
@@ -215,9 +222,12 @@ impl Target {
                 baseline.set(&row.key.name, row.key.after, beside);
             }
         }
-        self.bound(&mut values);
-        self.bound(&mut baseline);
-        values.held_out = match in_force.iter().any(|(row, _)| of_one_call(row)) {
+        let by_hand = |(row, _): &&(&ParameterRow, f64)| row.standing == store::Standing::Pinned;
+        let (held, moved): (Vec<_>, Vec<_>) = in_force.iter().partition(by_hand);
+        self.bound(&mut values, &held);
+        self.bound(&mut baseline, &held);
+        self.hold_retries(&held);
+        values.held_out = match moved.iter().any(|(row, _)| of_one_call(row)) {
             _ if on_trial => HELD_OUT_ON_TRIAL,
             true => HELD_OUT,
             false => 0,
@@ -231,9 +241,14 @@ impl Target {
     }
 
     /// Keeps values within what the profile allows and a person fixed.
-    fn bound(&self, values: &mut Values) {
+    fn bound(&self, values: &mut Values, held: &[(&ParameterRow, f64)]) {
         for (retries, &unlearned) in values.max_retries.iter_mut().zip(&self.unlearned.max_retries) {
             *retries = (*retries).min(self.profile.max_retries_ceiling.max(unlearned));
+        }
+        // The ceiling is for what is learned. A limit that a person fixed holds for writes as well.
+        for (row, value) in held {
+            values.set(&row.key.name, row.key.after, *value);
+            values.attempt_timeout_pinned |= row.key.name == ATTEMPT_TIMEOUT.name;
         }
         // A row for all kinds of failure does not move the kinds that are pinned.
         for (name, kind) in self.pinned.iter().filter(|(_, kind)| kind.is_some()) {
@@ -241,6 +256,16 @@ impl Target {
                 values.set(name, *kind, value);
             }
         }
+    }
+
+    /// Notes after which kinds of failure a person fixed the retries: in the configuration, or in these rows.
+    fn hold_retries(&self, rows: &[(&ParameterRow, f64)]) {
+        let name = MAX_RETRIES.name;
+        let by_row = |kind: FailureKind| {
+            rows.iter().any(|(row, _)| row.key.name == name && row.key.after.is_none_or(|after| after == kind))
+        };
+        let held = FailureKind::ALL.into_iter().filter(|kind| self.is_pinned(name, Some(*kind)) || by_row(*kind));
+        self.held_retries.store(held.fold(0, |mask, kind| mask | 1 << kind.index()), Ordering::Relaxed);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Parameters that a person holds at a value.
 
-use super::suggest;
+use super::{duration, suggest};
 use crate::outcome::FailureKind;
 use crate::parameter::{self, Parameter, Unit, Values};
 use std::collections::BTreeMap;
@@ -55,6 +55,33 @@ impl Pins {
     pub fn get(&self, parameter: &Parameter, after: Option<FailureKind>) -> Option<f64> {
         let of_kind = after.and_then(|kind| self.0.get(&format!("{}.{}", parameter.name, kind.as_str())));
         of_kind.or_else(|| self.0.get(parameter.name)).copied()
+    }
+
+    /// The value that a person wrote for a parameter, in its unit: a number or, where that is seconds, a duration.
+    ///
+    /// # Errors
+    ///
+    /// What may be written instead.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use poet_runtime::config::Pins;
+    /// use poet_runtime::parameter::{ATTEMPT_TIMEOUT, MAX_RETRIES};
+    ///
+    /// assert_eq!(Pins::parse(&ATTEMPT_TIMEOUT, "250ms"), Ok(0.25));
+    /// assert_eq!(Pins::parse(&MAX_RETRIES, "2s").unwrap_err(), "expected a whole number from 0 to 10, found `2s`");
+    /// ```
+    pub fn parse(parameter: &Parameter, written: &str) -> Result<f64, String> {
+        let duration = || duration::parse(written).filter(|_| parameter.unit == Unit::Seconds);
+        let value = written.parse().ok().or_else(|| duration().map(|duration| duration.as_secs_f64()));
+        let fitting = value.filter(|value| within(parameter, *value).is_ok());
+        fitting.ok_or_else(|| format!("expected {}, found `{written}`", allowed(parameter)))
+    }
+
+    /// The value, where a parameter may be held at it.
+    pub(crate) fn check(parameter: &Parameter, value: f64) -> Result<f64, String> {
+        within(parameter, value)
     }
 
     /// Every pin that names a parameter, those for all kinds of failure before those for one.

@@ -3,6 +3,8 @@
 use super::pins::Pins;
 use super::secret::Secret;
 use crate::calendar::Window;
+use crate::outcome::FailureKind;
+use crate::parameter::{ATTEMPT_TIMEOUT, CACHE_TTL, Parameter};
 use crate::site::{Learning, Priority};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -209,6 +211,20 @@ impl ServiceConfig {
     pub fn pin(mut self, name: impl Into<String>, value: impl Into<f64>) -> Self {
         self.pin.set(name, value);
         self
+    }
+
+    /// The value a parameter of an operation is held at, in its unit, by a pin, `timeout` or `cache`; `None` where
+    /// it is not.
+    #[must_use]
+    pub fn held(&self, operation: &str, parameter: &Parameter, after: Option<FailureKind>) -> Option<f64> {
+        let limit = |own: Option<Duration>, of: &Parameter| own.filter(|_| parameter.name == of.name);
+        let tool = self.tools.get(operation).and_then(|tool| {
+            let ttl = limit(tool.cache.and_then(|cache| cache.ttl), &CACHE_TTL);
+            let own = limit(tool.timeout, &ATTEMPT_TIMEOUT).or(ttl);
+            own.map(|own| own.as_secs_f64()).or_else(|| tool.pin.get(parameter, after))
+        });
+        let own = || limit(self.timeout, &ATTEMPT_TIMEOUT).map(|own| own.as_secs_f64());
+        tool.or_else(own).or_else(|| self.pin.get(parameter, after))
     }
 
     /// Puts off what may wait in these hours of the week.

@@ -294,7 +294,7 @@ impl Life {
                 load,
                 hedge,
             };
-            let sign = if class == Class::Success { Sign::Well } else { Sign::Ill };
+            let sign = class.failure().map_or(Sign::Well, Sign::Ill);
             self.target.settle(probe, sign, self.at(self.now + elapsed));
             let again = class.failure().filter(|kind| attempts <= values.max_retries[kind.index()]);
             let longest = values.base_delay.mul_f64(f64::from(attempts - 1).exp2()).min(values.max_delay);

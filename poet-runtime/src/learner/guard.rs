@@ -223,7 +223,12 @@ pub(crate) fn one_family(
         let moving = family(&change.new.key.name);
         !is_frozen(subject, effects, moving) && trial.is_none_or(|trial| trial.admits(moving, effects, subject.now))
     };
-    moves.retain(|change| !in_force(change) || may_move(change));
+    moves.retain(|change| match change.new.standing {
+        Standing::Trial => may_move(change),
+        // What a person has just turned down is not proposed again at once.
+        Standing::Proposed => !is_frozen(subject, effects, family(&change.new.key.name)),
+        _ => true,
+    });
     let moved = |change: &&ParameterChange| {
         let moving = family(&change.new.key.name);
         subject.learned.iter().filter(|row| family(&row.key.name) == moving).map(|row| row.changed).max()
@@ -327,6 +332,25 @@ mod tests {
         let mut world = World::default();
         world.pins.push("timeout.attempt");
         assert_eq!(world.with_subject(|subject| admit(subject, None, proposal(10.0, 5.0))), None);
+    }
+
+    #[test]
+    fn what_a_person_took_back_neither_moves_nor_is_proposed_for_a_day() {
+        for (learning, standing) in [(Learning::On, Standing::Forgotten), (Learning::Review, Standing::RolledBack)] {
+            let mut world = World::default();
+            world.learning = learning;
+            let moved = world.with_subject(|subject| admit(subject, None, proposal(10.0, 5.0))).unwrap();
+            world.learned.push(ParameterRow { standing, ..moved.new.clone() });
+            let left = |world: &World| {
+                world.with_subject(|subject| {
+                    let effects = Effects::read(subject.history);
+                    one_family(subject, None, &effects, vec![moved.clone()]).len()
+                })
+            };
+            assert_eq!(left(&world), 0, "{standing:?}");
+            world.hour += 25;
+            assert_eq!(left(&world), 1, "{standing:?}");
+        }
     }
 
     #[test]

@@ -291,7 +291,7 @@ fn back(
     }
 }
 
-/// Whether a family did harm so lately that it does not move.
+/// Whether a family did harm, or was reset by a person, so lately that it does not move.
 ///
 /// Some went back only because calls were worth less than before. Where they are worth no more since, it was the service
 /// that had become worse, and the family is free again.
@@ -306,7 +306,7 @@ pub(crate) fn is_frozen(subject: &Subject<'_>, effects: &Effects, moving: &str) 
     };
     subject.learned.iter().any(|row| {
         family(&row.key.name) == moving
-            && matches!(row.standing, Standing::RolledBack | Standing::Reset)
+            && matches!(row.standing, Standing::RolledBack | Standing::Reset | Standing::Forgotten)
             && subject.now.before(FREEZE) < row.changed
             && did_harm(row)
     })

@@ -45,6 +45,16 @@ pub fn parameter(target: &TargetKey, known: &InForce, changes: &[&ParameterChang
     value
 }
 
+/// What a person decided: the move as it is stored, and what it means.
+#[must_use]
+pub fn decision(moved: &ParameterChange, meaning: &str) -> Value {
+    let mut value = change(moved);
+    value["schema"] = json!(SCHEMA);
+    value["in_force"] = json!(moved.new.in_force());
+    value["meaning"] = json!(meaning);
+    value
+}
+
 /// Every move of a parameter.
 #[must_use]
 pub fn history(changes: &[&ParameterChange]) -> Value {

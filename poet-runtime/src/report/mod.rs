@@ -127,7 +127,7 @@ pub struct Times {
 /// Who decided a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// It was learned, and is applied.
+    /// It was learned and is applied, or was taken back for the harm that it did.
     Learned,
     /// It was learned, but learning is in shadow: the value before it is in force.
     Shadow,
@@ -144,11 +144,11 @@ pub enum Origin {
 impl Origin {
     fn of(standing: Standing) -> Self {
         match standing {
-            Standing::Trial | Standing::Confirmed | Standing::RolledBack => Self::Learned,
+            Standing::Trial | Standing::Confirmed | Standing::RolledBack | Standing::Reset => Self::Learned,
             Standing::Shadow => Self::Shadow,
             Standing::Proposed => Self::Proposed,
             Standing::Found => Self::Found,
-            Standing::Reset | Standing::Pinned => Self::Person,
+            Standing::Forgotten | Standing::Pinned => Self::Person,
         }
     }
 

@@ -278,3 +278,24 @@ fn kept_answers_and_batches_are_successes_and_what_was_put_off_is_none_yet() {
     assert!(text::report(&report, Style::Plain).contains("from cache   50.0 % of the calls"));
     assert_eq!(json::report(&report)["targets"][0]["cache_hit_rate"], 0.5);
 }
+
+#[test]
+fn what_a_person_decided_is_told_apart_from_what_was_learned_and_from_what_was_taken_back() {
+    for (standing, decided_by, sample) in [
+        (Standing::Pinned, "a person pinned it", 0),
+        (Standing::Forgotten, "a person reset it", 0),
+        (Standing::Reset, "taken back", 100),
+    ] {
+        let mut store = MemoryStore::new();
+        let mut moved = change(&crm(), "timeout.attempt", None, 10.0, 5.0, 30);
+        (moved.new.standing, moved.new.sample) = (standing, sample);
+        ready(store.publish(&moved, None)).unwrap();
+        let report = ready(Report::gather(&mut store, at(60))).unwrap();
+        let text = text::parameters(&report, Style::Plain);
+        assert!(text.contains(decided_by), "{text}");
+        let history = text::history(&[&report.changes[0]]);
+        assert_eq!(history.contains("confidence"), sample > 0, "a person gives no sample: {history}");
+        let by_a_person = report.targets[0].parameters[0].origin == Origin::Person;
+        assert_eq!(by_a_person, standing != Standing::Reset);
+    }
+}

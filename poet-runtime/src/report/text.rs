@@ -90,13 +90,15 @@ pub fn parameter(target: &TargetKey, known: &InForce, moves: &[&ParameterChange]
         ["bounds".to_owned(), bounds(known.parameter)],
     ];
     if let Some(row) = &known.learned {
-        rows.extend([
-            ["learned".to_owned(), unit.show(row.value)],
-            ["sample".to_owned(), row.sample.to_string()],
-            ["interval".to_owned(), interval(known.parameter, row.interval)],
-            ["confidence".to_owned(), format!("{} that it beats the value before", sure(row.confidence))],
-            ["changed".to_owned(), format!("{} UTC, revision {}", minute(row.changed), row.revision)],
-        ]);
+        if is_estimate(row) {
+            rows.extend([
+                ["learned".to_owned(), unit.show(row.value)],
+                ["sample".to_owned(), row.sample.to_string()],
+                ["interval".to_owned(), interval(known.parameter, row.interval)],
+                ["confidence".to_owned(), format!("{} that it beats the value before", sure(row.confidence))],
+            ]);
+        }
+        rows.push(["changed".to_owned(), format!("{} UTC, revision {}", minute(row.changed), row.revision)]);
     }
     out.table(&[Side::Left, Side::Left], None, &rows);
     if let Some(row) = &known.learned {
@@ -108,6 +110,24 @@ pub fn parameter(target: &TargetKey, known: &InForce, moves: &[&ParameterChange]
         out.line(&style.heading("history"));
         changes(&mut out, moves);
     }
+    out.0
+}
+
+/// What a person decided: the value before and the one after, who said so, and what it means.
+#[must_use]
+pub fn decision(moved: &ParameterChange, meaning: &str, style: Style) -> String {
+    let row = &moved.new;
+    let shown = |value| shown(&row.key.name, value);
+    let old = moved.old.map_or("default".to_owned(), shown);
+    let new = match row.in_force() {
+        Some(value) => shown(value),
+        None => format!("that of profile and configuration ({} before learning)", shown(row.value)),
+    };
+    let mut out = Lines::default();
+    out.line(&style.heading(&format!("{} of {}", titled(&row.key.name, row.key.after), name(&row.key.target))));
+    out.wrapped(2, &format!("{old} -> {new}, revision {}", row.revision));
+    out.wrapped(2, &row.reason);
+    out.wrapped(2, meaning);
     out.0
 }
 
@@ -180,14 +200,14 @@ fn decisions(out: &mut Lines, target: &Target) {
         .iter()
         .map(|known| {
             let unit = known.parameter.unit;
-            let learned = known.learned.as_ref();
+            let estimated = known.learned.as_ref().filter(|row| is_estimate(row));
             [
                 titled(known.parameter.name, known.after),
                 unit.show(known.value),
                 unit.show(known.default),
                 decider(known),
-                learned.map_or(String::new(), |row| sure(row.confidence)),
-                learned.map_or(String::new(), |row| row.sample.to_string()),
+                estimated.map_or(String::new(), |row| sure(row.confidence)),
+                estimated.map_or(String::new(), |row| row.sample.to_string()),
             ]
         })
         .collect();
@@ -218,7 +238,8 @@ fn decider(known: &InForce) -> String {
         Standing::Proposed => format!("proposed is {value}"),
         Standing::Found => format!("not acted on: {value}"),
         Standing::RolledBack => format!("rolled back, revision {}", row.revision),
-        Standing::Reset => "a person reset it".to_owned(),
+        Standing::Reset => "taken back".to_owned(),
+        Standing::Forgotten => "a person reset it".to_owned(),
         Standing::Pinned => "a person pinned it".to_owned(),
     }
 }
@@ -287,20 +308,18 @@ fn changes(out: &mut Lines, changes: &[&ParameterChange]) {
             Standing::Proposed => " (waits for approval: not applied)",
             Standing::Found => " (not acted on)",
             Standing::RolledBack => " (rolled back)",
-            Standing::Reset => " (reset by a person)",
+            Standing::Reset => " (taken back)",
+            Standing::Forgotten => " (reset by a person)",
             Standing::Pinned => " (pinned by a person)",
         };
         out.line(&format!("  {}  revision {}  {}", second(row.changed), row.revision, name(&row.key.target)));
-        out.wrapped(
-            6,
-            &format!(
-                "{}: {old} -> {}{standing}, confidence {} on {} observations",
-                titled(&row.key.name, row.key.after),
-                shown(&row.key.name, row.value),
-                sure(row.confidence),
-                row.sample,
-            ),
-        );
+        let estimate = if is_estimate(row) {
+            format!(", confidence {} on {} observations", sure(row.confidence), row.sample)
+        } else {
+            String::new()
+        };
+        let (title, new) = (titled(&row.key.name, row.key.after), shown(&row.key.name, row.value));
+        out.wrapped(6, &format!("{title}: {old} -> {new}{standing}{estimate}"));
         out.wrapped(6, &row.reason);
         if let Some(effect) = effect(change) {
             out.wrapped(6, &effect);
@@ -323,6 +342,11 @@ fn effect(change: &ParameterChange) -> Option<String> {
 fn bounds(parameter: &Parameter) -> String {
     let show = |value| parameter.unit.show(value);
     format!("{} to {}; the profile may be stricter", show(parameter.min), show(parameter.max))
+}
+
+/// Whether it rests on observations, and not on what a person said.
+fn is_estimate(row: &ParameterRow) -> bool {
+    row.sample > 0
 }
 
 /// What was estimated: a share, or a value of the parameter itself.

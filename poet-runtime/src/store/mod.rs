@@ -131,7 +131,7 @@ impl ParameterRow {
         match self.standing {
             Standing::Trial | Standing::Confirmed | Standing::RolledBack | Standing::Pinned => Some(self.value),
             Standing::Proposed => self.good.map(|good| good.value),
-            Standing::Shadow | Standing::Found | Standing::Reset => None,
+            Standing::Shadow | Standing::Found | Standing::Reset | Standing::Forgotten => None,
         }
     }
 
@@ -158,15 +158,18 @@ pub enum Standing {
     Found,
     /// The last good value, which is in force again because what replaced it did harm, or because a person said so.
     RolledBack,
-    /// Forgotten because a person said so: the value of profile and configuration is in force.
+    /// Taken back with all that was learned about single calls, because calls were worth more without it: the value of
+    /// profile and configuration is in force.
     Reset,
+    /// Forgotten because a person said so: the value of profile and configuration is in force.
+    Forgotten,
     /// In force, and not moved by learning, because a person said so.
     Pinned,
 }
 
 impl Standing {
     /// Every standing.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Trial,
         Self::Confirmed,
         Self::Shadow,
@@ -174,6 +177,7 @@ impl Standing {
         Self::Found,
         Self::RolledBack,
         Self::Reset,
+        Self::Forgotten,
         Self::Pinned,
     ];
 
@@ -188,6 +192,7 @@ impl Standing {
             Self::Found => "found",
             Self::RolledBack => "rolled_back",
             Self::Reset => "reset",
+            Self::Forgotten => "forgotten",
             Self::Pinned => "pinned",
         }
     }

@@ -28,6 +28,12 @@ impl Error {
         Self(Kind::Empty { path: path.to_owned(), allowed })
     }
 
+    /// Whether a file or folder, or what should stand in it, is not there.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self.0, Kind::Read { .. } | Kind::Empty { .. })
+    }
+
     /// The file or folder at fault.
     #[must_use]
     pub fn path(&self) -> &Path {

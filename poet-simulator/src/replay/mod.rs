@@ -56,12 +56,28 @@ impl Study {
         }
     }
 
+    /// What of the folder it replays.
+    const fn source(self) -> &'static str {
+        match self {
+            Self::Probing => "outages.csv",
+            Self::Timeouts | Self::Hours | Self::Degradation | Self::Calls => "checks",
+            Self::Freshness => "changes",
+        }
+    }
+
     /// The study of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|study| study.as_str() == name)
     }
 }
+
+/// What a folder of traces holds, a line for each kind of file.
+pub const LAYOUT: &str = "\
+checks/*.csv   minute,ok,ms   one file a service, one row a check; for timeouts, hours, degradation, calls
+outages.csv    service,source,start_min,end_min,dur_lo_min,dur_hi_min,censored,check_gap_min,code
+               one row an outage; for probing
+changes/*.csv  minute         one file a resource, one row a change; for freshness";
 
 /// What to replay, and how often.
 #[derive(Clone, Debug)]
@@ -88,6 +104,11 @@ impl Options {
 ///
 /// Where a file that a study needs is missing or holds what it may not.
 pub fn run(options: &Options, mut progress: impl FnMut(&str)) -> Result<Report, Error> {
+    // All of it first: what is missing shall not be said after minutes of replaying the rest.
+    for study in &options.only {
+        let path = options.data.join(study.source());
+        std::fs::metadata(&path).map_err(|error| Error::read(&path, error))?;
+    }
     let mut report = Report::default();
     for study in Study::ALL.into_iter().filter(|study| options.only.contains(study)) {
         let mut tell = |what: &str| progress(&format!("{}: {what}", study.as_str()));

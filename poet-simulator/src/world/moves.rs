@@ -50,7 +50,8 @@ impl Move {
     /// The hours of the day it flags, be they acted on or only worth knowing; `None` where it is not about them.
     #[must_use]
     pub fn hours(&self) -> Option<u32> {
-        let forgotten = self.standing == Standing::Reset.as_str();
+        let forgotten =
+            [Standing::Reset, Standing::Forgotten].iter().any(|standing| standing.as_str() == self.standing);
         (self.parameter == parameter::DEFER_HOURS.name).then_some(if forgotten { 0 } else { self.new as u32 })
     }
 }
