@@ -63,6 +63,8 @@
 //! | feature | default | adds |
 //! | --- | --- | --- |
 //! | `sqlite` | yes | outcomes, jobs and journals of plans on SQLite; without it, they live in memory only |
+//! | `http` | yes | what an HTTP answer says about its service, for `domain = "http_api"` |
+//! | `reqwest` | with `mcp` | recognises the errors of reqwest |
 //! | `mcp` | yes | the MCP client layer over stdio and streamable HTTP |
 
 // What is annotated, and what calls are given back.
@@ -96,6 +98,8 @@ pub use poet_runtime::{
 
 // Domains.
 pub use poet_domains as domains;
+#[cfg(feature = "http")]
+pub use poet_domains::http;
 #[cfg(feature = "mcp")]
 pub use poet_domains::mcp;
 
