@@ -65,6 +65,7 @@
 //! | `sqlite` | yes | outcomes, jobs and journals of plans on SQLite; without it, they live in memory only |
 //! | `http` | yes | what an HTTP answer says about its service, for `domain = "http_api"` |
 //! | `reqwest` | with `mcp` | recognises the errors of reqwest |
+//! | `tower` | yes | [`http::PoetLayer`], a layer for HTTP clients that are tower services |
 //! | `mcp` | yes | the MCP client layer over stdio and streamable HTTP |
 
 // What is annotated, and what calls are given back.

@@ -82,9 +82,10 @@ pub fn class_of_error(error: &(dyn StdError + 'static)) -> Class {
             return class;
         }
         if let Some(io) = error.downcast_ref::<io::Error>() {
-            return match Classify::class(io) {
-                Class::Transient => LOST,
-                class => class,
+            return match (io.kind(), Classify::class(io)) {
+                // There was an answer, and it could not be read.
+                (io::ErrorKind::InvalidData, _) | (_, Class::Transient) => LOST,
+                (_, class) => class,
             };
         }
         link = error.source();
@@ -254,7 +255,10 @@ mod tests {
 
     #[test]
     fn an_error_nobody_knows_may_have_been_sent() {
-        for error in [Box::<dyn StdError + Send + Sync>::from("boom"), io::Error::other("boom").into()] {
+        let unreadable = io::Error::from(io::ErrorKind::InvalidData);
+        for error in
+            [Box::<dyn StdError + Send + Sync>::from("boom"), io::Error::other("boom").into(), unreadable.into()]
+        {
             assert_eq!(class_of_error(&Wrapped(error)), Class::Network { sent: true });
         }
     }

@@ -1,7 +1,9 @@
 //! HTTP APIs, by whatever client: what an answer says about the service.
 //!
 //! ```text
-//! classify   what a status, an error, a `Retry-After` says   pure
+//! layer      a tower layer around any client               requests through every stage of the runtime
+//! classify   what a status, an error, a `Retry-After` says  pure
+//! repeat     which requests may be executed twice           pure
 //! status     an error that is a status
 //! ```
 //!
@@ -22,11 +24,17 @@
 //! ```
 
 mod classify;
+#[cfg(feature = "tower")]
+mod layer;
+mod repeat;
 mod status;
 
 #[cfg(feature = "mcp")]
 pub(crate) use classify::{by_status, read_retry_after};
 pub use classify::{class_of, class_of_answer, class_of_error, class_of_response, retry_after};
+#[cfg(feature = "tower")]
+pub use layer::{CallOptions, Cloned, CopiedBy, PoetLayer, PoetService, Repeats, ResponseFuture, Streaming};
+pub use repeat::{IDEMPOTENCY_KEY, is_repeatable};
 pub use status::{StatusError, check};
 
 use poet_runtime::{Class, Classify as _};
