@@ -153,7 +153,21 @@ impl PoetLayer {
         PoetLayer { settings: self.settings, repeats: Streaming }
     }
 
-    /// For bodies that some can be copied of, such as `reqwest::Body::try_clone`. What there is no copy of is sent once.
+    /// For bodies of which some can be copied: those in memory, and not those that are read as they are sent. What there
+    /// is no copy of is sent once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::body::HttpBody as _;
+    /// use poet_domains::http::PoetLayer;
+    ///
+    /// // Nothing is lost of a body that is empty.
+    /// let layer = PoetLayer::new("crm").repeat_with(|body: &axum::body::Body| {
+    ///     body.is_end_stream().then(axum::body::Body::empty)
+    /// });
+    /// # drop(layer);
+    /// ```
     pub fn repeat_with<F>(self, copy: F) -> PoetLayer<CopiedBy<F>> {
         PoetLayer { settings: self.settings, repeats: CopiedBy(copy) }
     }
