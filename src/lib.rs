@@ -48,6 +48,7 @@
 //! | [`macro@poet`] | the attribute, key by key |
 //! | [`Runtime`] | assembling, installing and scoping a runtime |
 //! | [`mcp::McpResource`] | calling tools of MCP servers |
+//! | [`http::PoetLayer`], [`http::check`] | calling HTTP APIs by whatever client |
 //! | [`plan()`] | declaring steps instead of writing calls |
 //! | [`Runtime::queue`], [`Runtime::cache`], [`Runtime::health`] | what was put off, what is kept, how services do |
 //! | [`Runtime::register_fallback`] | who answers when a service does not |
@@ -57,12 +58,17 @@
 //! | [`guide::safety`] | when a call is repeated, refused, moved, or given up |
 //! | [`guide::queue`] | calls that were put off: their states, and what a person does about them |
 //! | [`guide::plans`] | declared steps: order, references, compensation, crashes |
+//! | [`guide::http`] | HTTP APIs: what an answer means, what is repeated, how operations are named |
+//! | [`guide::domains`] | a domain of your own: profile, classifier, client, caller |
 //!
 //! # Features
 //!
 //! | feature | default | adds |
 //! | --- | --- | --- |
 //! | `sqlite` | yes | outcomes, jobs and journals of plans on SQLite; without it, they live in memory only |
+//! | `http` | yes | what an HTTP answer says about its service, for `domain = "http_api"` |
+//! | `reqwest` | with `mcp` | recognises the errors of reqwest |
+//! | `tower` | yes | [`http::PoetLayer`], a layer for HTTP clients that are tower services |
 //! | `mcp` | yes | the MCP client layer over stdio and streamable HTTP |
 
 // What is annotated, and what calls are given back.
@@ -96,11 +102,18 @@ pub use poet_runtime::{
 
 // Domains.
 pub use poet_domains as domains;
+#[cfg(feature = "http")]
+pub use poet_domains::http;
 #[cfg(feature = "mcp")]
 pub use poet_domains::mcp;
 
 /// The guide, chapter by chapter.
 pub mod guide {
+    #[doc = include_str!("../docs/domains.md")]
+    pub mod domains {}
+    #[cfg(all(feature = "reqwest", feature = "tower"))]
+    #[doc = include_str!("../docs/http.md")]
+    pub mod http {}
     #[doc = include_str!("../docs/learning.md")]
     pub mod learning {}
     #[doc = include_str!("../docs/plans.md")]

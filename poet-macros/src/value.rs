@@ -34,7 +34,7 @@ pub(crate) enum Kept {
 }
 
 /// The domains that ship with poet: the words of `domain = "…"`.
-const DOMAINS: [&str; 1] = ["mcp_integration"];
+const DOMAINS: [&str; 2] = ["http_api", "mcp_integration"];
 
 /// The words of `learning = "…"`, with the variant each means.
 const LEARNING: [(&str, &str); 4] = [("on", "On"), ("review", "Review"), ("shadow", "Shadow"), ("off", "Off")];

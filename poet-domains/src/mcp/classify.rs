@@ -27,8 +27,8 @@
 //! throttled half-way has run.
 
 use super::fault::Fault;
-use poet_runtime::{Class, Wall};
-use std::time::{Duration, SystemTime};
+use poet_runtime::Class;
+use std::time::Duration;
 
 /// The class of a fault, given what was said about it.
 pub(crate) fn class(fault: Fault, text: &str) -> Class {
@@ -45,12 +45,10 @@ pub(crate) fn class(fault: Fault, text: &str) -> Class {
 }
 
 fn by_status(status: u16, retry_after: Option<Duration>) -> Class {
-    match status {
-        429 => Class::Throttled { retry_after },
-        503 if retry_after.is_some() => Class::Throttled { retry_after },
-        501 | 505 | 511 => Class::Permanent,
-        408 | 425 | 500..=599 => Class::Transient,
-        _ => Class::Permanent,
+    match crate::http::by_status(status, retry_after) {
+        // What is a fault has no answer of the server in it, whatever its status says.
+        Class::Success => Class::Permanent,
+        class => class,
     }
 }
 
@@ -154,37 +152,9 @@ pub(crate) fn reads_as_unknown_tool(text: &str) -> bool {
     about_tool && ["unknown", "not found", "no such", "does not exist", "not exist"].iter().any(|s| text.contains(s))
 }
 
-/// How long a `Retry-After` asks for, seconds or HTTP date, rounded up to the second; `None` if it is neither.
-pub(crate) fn retry_after(value: &str, now: Wall) -> Option<Duration> {
-    let value = value.trim();
-    if let Ok(seconds) = value.parse::<f64>() {
-        let seconds = seconds.ceil();
-        return (seconds.is_finite() && seconds >= 0.0)
-            .then(|| Duration::from_secs_f64(seconds.min(f64::from(u32::MAX))));
-    }
-    let date: SystemTime = httpdate::parse_http_date(value).ok()?;
-    let millis = Wall::from(date).millis().saturating_sub(now.millis());
-    Some(Duration::from_secs(u64::try_from(millis).unwrap_or(0).div_ceil(1000)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn retry_after_is_read_as_seconds_and_as_a_date_and_rounded_up() {
-        let now = Wall::from(httpdate::parse_http_date("Fri, 20 Nov 2026 20:00:00 GMT").unwrap());
-        let now = Wall::from_millis(now.millis() + 1);
-        let read = |value| retry_after(value, now);
-        assert_eq!(read("7"), Some(Duration::from_secs(7)));
-        assert_eq!(read(" 1.2 "), Some(Duration::from_secs(2)));
-        assert_eq!(read("0"), Some(Duration::ZERO));
-        assert_eq!(read("Fri, 20 Nov 2026 20:00:09 GMT"), Some(Duration::from_secs(9)));
-        assert_eq!(read("Fri, 20 Nov 2026 19:00:00 GMT"), Some(Duration::ZERO));
-        for nonsense in ["-1", "soon", "", "NaN", "inf"] {
-            assert_eq!(read(nonsense), None, "{nonsense}");
-        }
-    }
 
     #[test]
     fn only_a_deliberate_refusal_counts_as_throttled() {

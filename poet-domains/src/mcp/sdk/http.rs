@@ -202,7 +202,7 @@ async fn refused(response: Response, asked: Asked) -> Result<StreamableHttpPostR
     let status = response.status();
     let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(|value| {
         let clock = Clock::system();
-        classify::retry_after(value, clock.anchor().wall(clock.now()))
+        crate::http::read_retry_after(value, clock.anchor().wall(clock.now()))
     });
     // A body that cannot be read takes nothing away from the status.
     let body = read(response, MAX_FAILURE).await.unwrap_or_default();
