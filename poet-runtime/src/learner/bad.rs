@@ -295,7 +295,10 @@ impl Life {
                 hedge,
             };
             let sign = class.failure().map_or(Sign::Well, Sign::Ill);
-            self.target.settle(probe, sign, self.at(self.now + elapsed));
+            if let Some(turn) = self.target.settle(probe, sign, self.at(self.now + elapsed)) {
+                let record = Record { turn: Some(turn), ..Record::new(TargetId(0), 0, self.at(self.now)) };
+                self.history.observe(self.hour(), &record);
+            }
             let again = class.failure().filter(|kind| attempts <= values.max_retries[kind.index()]);
             let longest = values.base_delay.mul_f64(f64::from(attempts - 1).exp2()).min(values.max_delay);
             let wait = longest.as_secs_f64() * chance.next();

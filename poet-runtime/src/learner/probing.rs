@@ -7,7 +7,8 @@
 //!
 //! * **The outages** are those this service had, in quarter octaves of length, with a half-life of 50 outages, and four
 //!   that it did not have: those of the monitored web services of the recorded traces, `P(X > x) = (1 + x / 45 min)^−1.6`.
-//!   The longer one has lasted, the longer it goes on: that is why waits grow. Outages count as a day at most.
+//!   The longer one has lasted, the longer it goes on: that is why waits grow. Outages count as a day at most. Where
+//!   other services of the domain are known, three of the four are theirs.
 //! * **The rate** is that which a call meets, of the calls that were made, with a half-life of a day.
 //! * **How sure**: in 95 of 100 draws of what the lengths may be (the Bayesian bootstrap) the new schedule is cheaper.
 //! * Where outages are short and calls many, this asks after a second; where calls are few, after many minutes. A mean
@@ -209,7 +210,7 @@ impl Outages {
         }
         let count = |bins: &Vec<(u8, u64)>| bins.iter().map(|(_, count)| count).sum::<u64>();
         let decay = regime::weights(hours.values().rev().map(count), HALF_LIFE);
-        let mut weights = prior();
+        let mut weights = prior(subject.siblings.outages());
         let last = weights.len() - 1;
         for (bins, decay) in hours.values().rev().zip(decay) {
             for (bin, count) in bins {
@@ -291,8 +292,10 @@ impl Outages {
     }
 }
 
-/// The lengths of outages, by bin up to the longest, and what is believed of each before any was seen.
-fn prior() -> Vec<(f64, f64)> {
+/// The lengths of outages, by bin up to the longest, and what is believed of each before any was seen. What a few
+/// siblings showed has gaps, and no tail: a quarter is left to the web services.
+fn prior(siblings: Option<&[f64]>) -> Vec<(f64, f64)> {
+    let (others, own) = siblings.map_or((1.0, 0.0), |_| (0.25, 0.75));
     let lasts = |seconds: f64| (1.0 + seconds / SCALE).powf(-TAIL);
     let begins = |bin: u8| bin_outage(bin).as_secs_f64();
     let bins = (0..OUTAGE_BINS).take_while(|bin| begins(*bin) < LONGEST);
@@ -300,11 +303,15 @@ fn prior() -> Vec<(f64, f64)> {
         .map(|bin| {
             let from = if bin == 0 { 0.0 } else { begins(bin) };
             let middle = begins(bin) * 0.125_f64.exp2();
-            (middle.min(LONGEST), PRIOR * (lasts(from) - lasts(begins(bin + 1).min(LONGEST))))
+            (middle.min(LONGEST), others * PRIOR * (lasts(from) - lasts(begins(bin + 1).min(LONGEST))))
         })
         .collect();
     if let Some(last) = weights.last_mut() {
-        *last = (LONGEST, last.1 + PRIOR * lasts(LONGEST));
+        *last = (LONGEST, last.1 + others * PRIOR * lasts(LONGEST));
+    }
+    let last = weights.len() - 1;
+    for (bin, weight) in siblings.into_iter().flatten().enumerate() {
+        weights[bin.min(last)].1 += own * weight;
     }
     weights
 }
@@ -312,7 +319,8 @@ fn prior() -> Vec<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::outage_bin;
+    use crate::evidence::{History, outage_bin};
+    use crate::learner::siblings::tests::that_showed;
     use crate::learner::tests::World;
     use crate::outcome::{Attempt, Class};
     use std::time::Duration;
@@ -414,6 +422,22 @@ mod tests {
         });
         assert!(waits.windows(2).all(|two| two[0] >= two[1]), "{waits:?}");
         assert!(waits[0] >= 240.0 && waits[3] <= 15.0, "{waits:?}");
+    }
+
+    #[test]
+    fn a_new_service_is_asked_as_suits_the_outages_of_its_siblings() {
+        let waits = [20.0, 7_200.0].map(|length| {
+            let mut world = World::about("breaker.open");
+            for _ in 0..48 {
+                world.history.add(world.hour, Key::Call(Ending::Done), 72);
+                world.hour += 1;
+            }
+            let mut lengths = History::default();
+            lengths.add(world.hour, Key::Outage(outage_bin(Duration::from_secs_f64(length))), 9);
+            world.siblings = that_showed(&lengths);
+            settled(&mut world).0
+        });
+        assert!(waits[0] <= 60.0 && waits[1] > 2.0 * waits[0], "{waits:?}");
     }
 
     #[test]

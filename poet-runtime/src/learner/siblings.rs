@@ -44,7 +44,6 @@ impl Siblings {
     }
 
     /// Pseudo-counts of outages by [`outage_bin`](crate::evidence::outage_bin).
-    #[cfg_attr(not(test), expect(dead_code, reason = "what a circuit starts from is not learned yet"))]
     pub(crate) fn outages(&self) -> Option<&[f64]> {
         self.outages.as_deref().map(<[f64; BINS]>::as_slice)
     }
@@ -158,13 +157,18 @@ pub(crate) mod tests {
         history
     }
 
-    /// Siblings after whose transient failures this share of a hundred retries each succeeded.
-    pub(crate) fn that_recovered(share: f64) -> Siblings {
+    /// Three siblings of which each showed this.
+    pub(crate) fn that_showed(history: &History) -> Siblings {
         let mut families = Families::default();
         for service in ["a", "b", "c"] {
-            families.add(key(service, "get"), "web", &retried(100, (100.0 * share) as u64));
+            families.add(key(service, "get"), "web", history);
         }
         families.siblings(&key("new", "get"), "web")
+    }
+
+    /// Siblings after whose transient failures this share of a hundred retries each succeeded.
+    pub(crate) fn that_recovered(share: f64) -> Siblings {
+        that_showed(&retried(100, (100.0 * share) as u64))
     }
 
     #[test]
