@@ -164,7 +164,7 @@ impl Life {
             self.calls += 1;
             let worth = self.call();
             self.worth.push(worth);
-            if self.calls % PASS == 0 {
+            if self.calls.is_multiple_of(PASS) {
                 self.learn(estimators);
             }
         }
@@ -405,18 +405,15 @@ fn every_kind(subject: &Subject<'_>, parameter: &'static Parameter, new: f64) ->
 }
 
 fn all() -> Vec<Bad> {
-    let bad = |what, model, estimator: Estimator| Bad {
-        what,
-        model,
-        estimator,
-        pinned: None,
-        is_rarely_seen: what.starts_with("timeout far too long") || what.starts_with("a circuit"),
-    };
+    let bad = |what, model, estimator: Estimator| Bad { what, model, estimator, pinned: None, is_rarely_seen: false };
     vec![
         bad("timeout far too short", PLAIN, |s| vec![sure(s, &ATTEMPT_TIMEOUT, None, 0.05)]),
-        bad("timeout far too long", Model { hangs: 0.1, fails: 0.05, ..PLAIN }, |s| {
-            vec![sure(s, &ATTEMPT_TIMEOUT, None, 1e6)]
-        }),
+        Bad {
+            is_rarely_seen: true,
+            ..bad("timeout far too long", Model { hangs: 0.1, fails: 0.05, ..PLAIN }, |s| {
+                vec![sure(s, &ATTEMPT_TIMEOUT, None, 1e6)]
+            })
+        },
         bad("timeout that is no number, or none", PLAIN, |s| {
             [f64::NAN, f64::INFINITY].map(|new| sure(s, &ATTEMPT_TIMEOUT, None, new)).into()
         }),
@@ -458,11 +455,14 @@ fn all() -> Vec<Bad> {
             let claim = |confidence| Proposal { confidence, ..sure(s, &ATTEMPT_TIMEOUT, None, 0.05) };
             vec![claim(2.0), claim(f64::NAN), claim(f64::INFINITY)]
         }),
-        bad("a circuit of two failures and half an hour", Model { fails: 0.3, mends: 0.6, ..PLAIN }, |s| {
-            let mut moves = every_kind(s, &FAILURE_THRESHOLD, 2.0);
-            moves.push(sure(s, &OPEN_FOR, None, 1_800.0));
-            moves
-        }),
+        Bad {
+            is_rarely_seen: true,
+            ..bad("a circuit of two failures and half an hour", Model { fails: 0.3, mends: 0.6, ..PLAIN }, |s| {
+                let mut moves = every_kind(s, &FAILURE_THRESHOLD, 2.0);
+                moves.push(sure(s, &OPEN_FOR, None, 1_800.0));
+                moves
+            })
+        },
         Bad {
             pinned: Some(&ATTEMPT_TIMEOUT),
             ..bad("a value that a person pinned", PLAIN, |s| vec![sure(s, &ATTEMPT_TIMEOUT, None, 0.05)])
@@ -489,11 +489,11 @@ struct Course {
 /// Calls by which it is known what values cost.
 const LONG: usize = 1_000;
 
-/// What calls are worth with these values, one by one. An open circuit comes by chance and costs a hundred calls: it
-/// meets them only where it is what was moved.
+/// What calls are worth with these values, one by one. An open circuit comes by chance and costs a hundred calls: there
+/// is one only where it is what is moved.
 fn lived(bad: &Bad, seed: u64, values: Values) -> Vec<f64> {
-    let is_moved = values.open_for != Profile::GENERAL.open_for;
-    let mut life = Life::with(Model { circuit: is_moved, ..bad.model }, seed, None, values);
+    let circuit = bad.what.starts_with("a circuit");
+    let mut life = Life::with(Model { circuit, ..bad.model }, seed, None, values);
     life.live(LONG, &[]);
     life.worth
 }

@@ -15,6 +15,7 @@ type Propose = dyn Fn(&History, Wall) -> Vec<ParameterChange> + Send + Sync;
 struct Book {
     propose: Box<Propose>,
     learned: Mutex<Vec<u64>>,
+    siblings: Mutex<Vec<Siblings>>,
     applied: Mutex<Vec<ParameterRow>>,
     told: Mutex<Vec<Vitals>>,
 }
@@ -24,6 +25,7 @@ impl Book {
         Arc::new(Self {
             propose: Box::new(propose),
             learned: Mutex::default(),
+            siblings: Mutex::default(),
             applied: Mutex::default(),
             told: Mutex::default(),
         })
@@ -46,6 +48,7 @@ impl Directory for Book {
     fn learn(&self, id: TargetId, seen: &Seen<'_>, now: Wall) -> Lesson {
         let history = (seen.histories)(id).expect("learned from because something was seen");
         lock(&self.learned).push(history.attempts());
+        lock(&self.siblings).push(seen.siblings.clone());
         Lesson { moves: (self.propose)(history, now), ..Lesson::default() }
     }
 
@@ -192,6 +195,31 @@ async fn nothing_is_lost_below_the_bound() {
     assert_eq!(counted(&mut store).await, 16_000);
     assert_eq!(recorder.health().folded, 0);
     assert!(rows(&mut store).await.iter().all(|row| *row.run == *recorder.run()));
+}
+
+#[tokio::test]
+async fn two_processes_start_a_new_service_from_the_same_that_the_store_holds_of_others() {
+    let mut store = MemoryStore::new();
+    let hour = Clock::system().anchor().wall(Instant::now()).hour();
+    let kind = FailureKind::Transient;
+    let evidence = ["a", "b", "c"].map(|service| {
+        let mut history = History::default();
+        history.add(hour, Key::Retried(1, kind), 98);
+        history.add(hour, Key::Recovered(1, kind), 98);
+        (target(service), history)
+    });
+    store.append(&Batch { evidence: evidence.into(), ..Batch::default() }).await.unwrap();
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        let book = Book::silent();
+        let recorder = start(&store, &book, RecorderSettings::default());
+        (0..20).for_each(|n| recorder.record(call(n, Instant::now())));
+        recorder.flush().await.unwrap();
+        told.push(lock(&book.siblings)[0].clone());
+    }
+    let (good, bad) = told[0].retry(kind).unwrap();
+    assert!((good - 3.96).abs() < 1e-9 && (good + bad - 4.0).abs() < 1e-9, "{good} {bad}");
+    assert_eq!(told[0], told[1]);
 }
 
 #[tokio::test]
