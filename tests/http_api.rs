@@ -2,6 +2,7 @@
 //! or with one line.
 
 #![cfg(all(feature = "reqwest", feature = "tower"))]
+#![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
 use axum::Router;
 use axum::extract::State;
