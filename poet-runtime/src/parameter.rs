@@ -282,8 +282,8 @@ pub static OPEN_FOR: Parameter = Parameter {
     per_failure: false,
     min: 1.0,
     max: 1_800.0,
-    // More down than up: asking too soon costs a probe, too late costs every call until then.
-    step: Step::Times { up: 2.0, down: 4.0, least: 1.0 },
+    // What suits services is between a second and an hour, and outages are rare.
+    step: Step::Times { up: 4.0, down: 4.0, least: 1.0 },
     default: |profile| profile.open_for.as_secs_f64(),
     about: "how long the circuit stays open before it is probed",
     share: None,

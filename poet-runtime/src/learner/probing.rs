@@ -10,7 +10,8 @@
 //!   The longer one has lasted, the longer it goes on: that is why waits grow. Outages count as a day at most. Where
 //!   other services of the domain are known, three of the four are theirs.
 //! * **The rate** is that which a call meets, of the calls that were made, with a half-life of a day.
-//! * **How sure**: in 95 of 100 draws of what the lengths may be (the Bayesian bootstrap) the new schedule is cheaper.
+//! * **How sure**: in 95 of 100 draws of what the lengths may be (the Bayesian bootstrap) the new schedule is cheaper. A
+//!   step is made as far as that holds.
 //! * Where outages are short and calls many, this asks after a second; where calls are few, after many minutes. A mean
 //!   recovery time, the usual rule, says neither.
 
@@ -57,21 +58,21 @@ pub(crate) fn propose(subject: &Subject<'_>) -> Vec<Proposal> {
         },
         old,
     );
-    let wait = step(&OPEN_FOR, old.wait, best.wait, (OPEN_FOR.min, OPEN_FOR.max));
     // Until it has come there, the factor is the one that suits the wait.
-    let new = if wait == best.wait {
-        best
-    } else {
-        outages.best(
-            rate.per_second,
-            |schedule| schedule.wait == wait && (!fixed(&OPEN_GROWTH) || schedule.growth == old.growth),
-            Schedule { wait, ..old },
-        )
+    let on_the_way = |wait: f64| {
+        let suits =
+            |schedule: Schedule| schedule.wait == wait && (!fixed(&OPEN_GROWTH) || schedule.growth == old.growth);
+        outages.best(rate.per_second, suits, Schedule { wait, ..old })
     };
-    let change = outages.change(rate.per_second, old, new);
-    if change.confidence < MIN_CONFIDENCE {
-        return Vec::new();
-    }
+    let full = step(&OPEN_FOR, old.wait, best.wait, (OPEN_FOR.min, OPEN_FOR.max));
+    // As far as is sure: the whole step, or half of it, or a quarter.
+    let steps = [1.0, 0.5, 0.25].map(|part| old.wait * (full / old.wait).powf(part));
+    let sure = steps.into_iter().find_map(|wait| {
+        let new = if wait == best.wait { best } else { on_the_way(wait) };
+        let change = outages.change(rate.per_second, old, new);
+        (change.confidence >= MIN_CONFIDENCE).then_some((new, change))
+    });
+    let Some((new, change)) = sure else { return Vec::new() };
     [(&OPEN_FOR, old.wait, new.wait), (&OPEN_GROWTH, old.growth, new.growth)]
         .into_iter()
         .filter(|(_, old, new)| old != new)
