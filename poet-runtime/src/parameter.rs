@@ -256,7 +256,8 @@ pub static FAILURE_THRESHOLD: Parameter = Parameter {
     per_failure: true,
     min: 2.0,
     max: 50.0,
-    step: Step::ONE,
+    // A service that fails half the time by chance is twenty steps of one away, and each step takes its trial.
+    step: Step::twice(2.0),
     default: |profile| f64::from(profile.failure_threshold),
     about: "failures in a row that open the circuit, for each kind of failure apart; of several kinds each counts its share",
     share: Some("of attempts fail so while the service is up"),

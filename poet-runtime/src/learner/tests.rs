@@ -6,7 +6,7 @@ use super::{Subject, learn, learn_some};
 use crate::clock::Wall;
 use crate::evidence::{BatchSum, History, Key};
 use crate::outcome::{Attempt, Class, Ending, FailureKind, Finished, Hedge, Record, TargetId};
-use crate::parameter::{self, ATTEMPT_TIMEOUT, MAX_RETRIES, Values};
+use crate::parameter::{self, ATTEMPT_TIMEOUT, MAX_RETRIES, Step, Values};
 use crate::profile::Profile;
 use crate::site::Learning;
 use crate::store::{ParameterChange, ParameterRow, Standing, TargetKey};
@@ -736,7 +736,8 @@ proptest! {
                 } else if row.key.name != MAX_RETRIES.name {
                     let parameter = parameter::find(&row.key.name).unwrap();
                     prop_assert!((parameter.min..=parameter.max).contains(&row.value), "{}", row.value);
-                    prop_assert!(row.value <= (old * 2.0).max(1.0) + 1e-6, "{old} {}", row.value);
+                    let up = if let Step::Times { up, .. } = parameter.step { up } else { 2.0 };
+                    prop_assert!(row.value <= (old * up).max(1.0) + 1e-6, "{old} {}", row.value);
                 } else {
                     prop_assert!((0.0..=f64::from(ceiling)).contains(&row.value), "{}", row.value);
                     prop_assert!(row.value.fract() == 0.0);

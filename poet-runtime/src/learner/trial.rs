@@ -19,7 +19,7 @@ use super::effect::{Difference, Effects, Worth};
 use super::{Lesson, Subject};
 use crate::clock::Wall;
 use crate::outcome::Arm;
-use crate::parameter::{self, OPEN_FOR, family};
+use crate::parameter::{self, family};
 use crate::profile::Utility;
 use crate::store::{ParameterChange, ParameterRow, Realised, Settlement, Standing};
 use serde_json::json;
@@ -140,11 +140,6 @@ impl<'a> Trial<'a> {
         self.rows.iter().all(of)
     }
 
-    /// Whether it says when calls are kept from the service: what it brings is not seen before they were.
-    fn is_of_circuit(&self) -> bool {
-        self.rows.iter().any(|row| family(&row.key.name) == OPEN_FOR.family())
-    }
-
     /// What it loses where the circuit has refused nearly all calls since the newest step, so that next to none is left
     /// to compare. To wait for more of them would cost all the others, and if it is the service that is down, going back
     /// costs nothing: what went back by the time before alone is free again once that is seen.
@@ -181,8 +176,7 @@ impl<'a> Trial<'a> {
         }
         let latest = effects.under(self.revision, Arm::InForce);
         let is_told = latest.calls >= CALLS && (!self.is_suspect(effects) || latest.calls >= 3.0 * CALLS);
-        let is_seen = !self.is_of_circuit() || latest.refused() > 0.0;
-        let is_over = (is_told && is_seen) || subject.now.before(TIME) >= self.changed;
+        let is_over = is_told || subject.now.before(TIME) >= self.changed;
         if !is_over {
             return Verdict::Wait;
         }
