@@ -12,7 +12,7 @@ use super::effect::Effects;
 use super::trial::{Trial, is_frozen};
 use super::{Subject, timeout, ttl};
 use crate::outcome::FailureKind;
-use crate::parameter::{ATTEMPT_TIMEOUT, CACHE_TTL, Parameter, Step, Unit, family};
+use crate::parameter::{ATTEMPT_TIMEOUT, CACHE_TTL, DEFER_HOURS, Parameter, Step, Unit, family};
 use crate::site::Learning;
 use crate::store::{Good, ParameterChange, ParameterKey, ParameterRow, Standing};
 
@@ -212,6 +212,10 @@ fn good(
 
 /// Of moves that would be in force, those of one family: the one that is on trial, else the one that moved longest ago.
 /// An effect then has one cause.
+///
+/// Hours in which calls are put off are in force without a trial, and wait for none: they change when a call is made and
+/// nothing about how, so no comparison of calls tells anything about them. They are looked at once a day, and rest on
+/// days; what their estimator no longer finds it takes back.
 pub(crate) fn one_family(
     subject: &Subject<'_>,
     trial: Option<&Trial<'_>>,
@@ -223,8 +227,13 @@ pub(crate) fn one_family(
         let moving = family(&change.new.key.name);
         !is_frozen(subject, effects, moving) && trial.is_none_or(|trial| trial.admits(moving, effects, subject.now))
     };
+    let is_of_hours = |change: &ParameterChange| family(&change.new.key.name) == DEFER_HOURS.family();
+    for change in moves.iter_mut().filter(|change| in_force(change) && is_of_hours(change)) {
+        (change.new.standing, change.new.good) = (Standing::Confirmed, None);
+    }
     moves.retain(|change| match change.new.standing {
         Standing::Trial => may_move(change),
+        Standing::Confirmed => !is_frozen(subject, effects, family(&change.new.key.name)),
         // What a person has just turned down is not proposed again at once.
         Standing::Proposed => !is_frozen(subject, effects, family(&change.new.key.name)),
         _ => true,
@@ -351,6 +360,20 @@ mod tests {
             world.hour += 25;
             assert_eq!(left(&world), 1, "{standing:?}");
         }
+    }
+
+    #[test]
+    fn hours_neither_wait_for_a_trial_nor_keep_others_waiting() {
+        let mut world = World::default();
+        let on_trial = world.with_subject(|subject| admit(subject, None, proposal(10.0, 5.0))).unwrap();
+        world.learned.push(on_trial.new.clone());
+        let hours = Proposal { parameter: &DEFER_HOURS, bounds: (0.0, 16_777_215.0), ..proposal(0.0, 4_096.0) };
+        let left = world.with_subject(|subject| {
+            let (effects, trial) = (Effects::read(subject.history), Trial::of(subject));
+            let moves = admit(subject, None, hours).into_iter().collect();
+            one_family(subject, trial.as_ref(), &effects, moves)
+        });
+        assert_eq!(left.iter().map(|change| change.new.standing).collect::<Vec<_>>(), [Standing::Confirmed]);
     }
 
     #[test]
