@@ -67,7 +67,7 @@ pub(crate) fn propose(subject: &Subject<'_>) -> Vec<Proposal> {
     let full = step(&OPEN_FOR, old.wait, best.wait, (OPEN_FOR.min, OPEN_FOR.max));
     // As far as is sure: the whole step, or half of it, or a quarter.
     let steps = [1.0, 0.5, 0.25].map(|part| old.wait * (full / old.wait).powf(part));
-    let sure = steps.into_iter().find_map(|wait| {
+    let sure = steps.into_iter().filter(|wait| *wait <= old.wait || !rate.is_least).find_map(|wait| {
         let new = if wait == best.wait { best } else { on_the_way(wait) };
         let change = outages.change(rate.per_second, old, new);
         (change.confidence >= MIN_CONFIDENCE).then_some((new, change))
@@ -157,6 +157,9 @@ impl Schedule {
 struct Rate {
     per_second: f64,
     calls: u64,
+    /// Whether it may be more: the first hour began with its first call, and nobody knows when that was. No reason to
+    /// wait longer, then.
+    is_least: bool,
 }
 
 impl Rate {
@@ -174,6 +177,7 @@ impl Rate {
         if calls < MIN_SAMPLE {
             return None;
         }
+        let is_least = hours.len() == 1;
         let passed = (subject.now.millis().rem_euclid(3_600_000) as f64 / 1e3).max(1.0);
         let (mut count, mut squares) = (0.0, 0.0);
         for ((hour, length), calls) in hours {
@@ -184,7 +188,7 @@ impl Rate {
             squares += weight * calls * (calls / length);
         }
         // As each call meets it: in a busy hour more are refused.
-        Some(Self { per_second: squares / count, calls }).filter(|rate| rate.per_second > 0.0)
+        Some(Self { per_second: squares / count, calls, is_least }).filter(|rate| rate.per_second > 0.0)
     }
 }
 

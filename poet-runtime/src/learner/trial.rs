@@ -19,7 +19,7 @@ use super::effect::{Difference, Effects, Worth};
 use super::{Lesson, Subject};
 use crate::clock::Wall;
 use crate::outcome::Arm;
-use crate::parameter::{self, family};
+use crate::parameter::{self, OPEN_FOR, family};
 use crate::profile::Utility;
 use crate::store::{ParameterChange, ParameterRow, Realised, Settlement, Standing};
 use serde_json::json;
@@ -140,6 +140,11 @@ impl<'a> Trial<'a> {
         self.rows.iter().all(of)
     }
 
+    /// Whether it says when calls are kept from the service.
+    fn is_of_circuit(&self) -> bool {
+        self.rows.iter().all(|row| family(&row.key.name) == OPEN_FOR.family())
+    }
+
     /// What it loses where the circuit has refused nearly all calls since the newest step, so that next to none is left
     /// to compare. To wait for more of them would cost all the others, and if it is the service that is down, going back
     /// costs nothing: what went back by the time before alone is free again once that is seen.
@@ -176,7 +181,10 @@ impl<'a> Trial<'a> {
         }
         let latest = effects.under(self.revision, Arm::InForce);
         let is_told = latest.calls >= CALLS && (!self.is_suspect(effects) || latest.calls >= 3.0 * CALLS);
-        let is_over = is_told || subject.now.before(TIME) >= self.changed;
+        // A circuit that kept nobody from the service has not mattered, and others need not wait a day for that.
+        let has_mattered = !self.is_of_circuit() || latest.refused() > 0.0;
+        let time = if has_mattered { TIME } else { PACE.1 };
+        let is_over = is_told || subject.now.before(time) >= self.changed;
         if !is_over {
             return Verdict::Wait;
         }
