@@ -233,9 +233,8 @@ pub(crate) fn one_family(
     }
     moves.retain(|change| match change.new.standing {
         Standing::Trial => may_move(change),
-        Standing::Confirmed => !is_frozen(subject, effects, family(&change.new.key.name)),
-        // What a person has just turned down is not proposed again at once.
-        Standing::Proposed => !is_frozen(subject, effects, family(&change.new.key.name)),
+        // What a person has just turned down is neither done nor proposed again at once.
+        Standing::Confirmed | Standing::Proposed => !is_frozen(subject, effects, family(&change.new.key.name)),
         _ => true,
     });
     let moved = |change: &&ParameterChange| {
@@ -366,7 +365,7 @@ mod tests {
     fn hours_neither_wait_for_a_trial_nor_keep_others_waiting() {
         let mut world = World::default();
         let on_trial = world.with_subject(|subject| admit(subject, None, proposal(10.0, 5.0))).unwrap();
-        world.learned.push(on_trial.new.clone());
+        world.learned.push(on_trial.new);
         let hours = Proposal { parameter: &DEFER_HOURS, bounds: (0.0, 16_777_215.0), ..proposal(0.0, 4_096.0) };
         let left = world.with_subject(|subject| {
             let (effects, trial) = (Effects::read(subject.history), Trial::of(subject));
