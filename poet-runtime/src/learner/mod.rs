@@ -9,7 +9,6 @@ mod backoff;
 mod bad;
 mod batch;
 mod circuit;
-mod closing;
 mod concurrency;
 pub(crate) mod degradation;
 mod draws;
@@ -17,9 +16,7 @@ mod effect;
 mod guard;
 mod hedge;
 mod hours;
-mod opening;
 pub(crate) mod posterior;
-mod probing;
 mod regime;
 mod retries;
 pub mod season;
@@ -35,7 +32,7 @@ use crate::evidence::History;
 use crate::outcome::FailureKind;
 use crate::parameter::{
     ATTEMPT_TIMEOUT, BASE_DELAY, BATCH_WINDOW, CACHE_TTL, CONCURRENCY_LIMIT, DEFER_HOURS, FAILURE_THRESHOLD,
-    HEDGE_DELAY, MAX_RETRIES, OPEN_FOR, Parameter, SUCCESS_THRESHOLD, Values,
+    HEDGE_DELAY, MAX_RETRIES, Parameter, Values,
 };
 use crate::profile::Profile;
 use crate::site::Learning;
@@ -125,9 +122,7 @@ static ESTIMATORS: &Table = &[
     (&DEFER_HOURS, hours::propose),
     (&CONCURRENCY_LIMIT, concurrency::propose),
     (&HEDGE_DELAY, hedge::propose),
-    (&FAILURE_THRESHOLD, opening::propose),
-    (&OPEN_FOR, probing::propose),
-    (&SUCCESS_THRESHOLD, closing::propose),
+    (&FAILURE_THRESHOLD, circuit::propose),
 ];
 
 /// What follows from the evidence about a target.

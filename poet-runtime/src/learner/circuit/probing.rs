@@ -15,10 +15,10 @@
 //! * Where outages are short and calls many, this asks after a second; where calls are few, after many minutes. A mean
 //!   recovery time, the usual rule, says neither.
 
-use super::draws::{DRAWS, Draws};
-use super::guard::{MIN_CONFIDENCE, MIN_SAMPLE, Proposal, rounded, step};
-use super::{Subject, regime};
 use crate::evidence::{Key, OUTAGE_BINS, bin_outage, block_of};
+use crate::learner::draws::{DRAWS, Draws};
+use crate::learner::guard::{MIN_CONFIDENCE, MIN_SAMPLE, Proposal, rounded, step};
+use crate::learner::{Subject, regime};
 use crate::outcome::Ending;
 use crate::parameter::{OPEN_FOR, OPEN_GROWTH, Unit};
 use crate::policy::breaker::LONGEST_WAIT;
@@ -46,7 +46,7 @@ const WORTH_IT: f64 = 0.02;
 const GROWTHS: [f64; 7] = [1.0, 1.15, 1.3, 1.5, 2.0, 3.0, 4.0];
 
 /// Proposes a step of both, where the rate of calls is known.
-pub(crate) fn propose(subject: &Subject<'_>) -> Vec<Proposal> {
+pub(super) fn propose(subject: &Subject<'_>) -> Vec<Proposal> {
     let Some(rate) = Rate::read(subject) else { return Vec::new() };
     let outages = Outages::read(subject);
     let fixed = |parameter| subject.is_pinned(parameter, None);
@@ -378,11 +378,11 @@ mod tests {
     #[test]
     fn where_recovery_has_no_memory_it_waits_as_barlow_and_proschan_say_whatever_the_mean() {
         // Exponential with a mean of 300 s at five calls a second: sqrt(2 · 300 / 5) = 11 s.
-        let mut world = World::about("breaker.open");
+        let mut world = World::about("breaker.");
         hours(&mut world, 400, 5.0, |u| -300.0 * (1.0 - u).ln());
         let (wait, growth) = settled(&mut world);
         assert!((7.0..18.0).contains(&wait) && growth < 1.6, "{wait} {growth}");
-        let mut other = World::about("breaker.open");
+        let mut other = World::about("breaker.");
         let best = |wait: f64| Schedule { wait, growth: 1.0 };
         let mut lengths = Vec::new();
         (0..5_000).for_each(|_| lengths.push(-300.0 * (1.0 - other.random()).ln()));
@@ -394,20 +394,20 @@ mod tests {
 
     #[test]
     fn it_follows_a_service_that_recovers_ten_times_as_fast() {
-        let mut world = World::about("breaker.open");
+        let mut world = World::about("breaker.");
         hours(&mut world, 200, 0.5, |u| -300.0 * (1.0 - u).ln());
         let slow = settled(&mut world);
         hours(&mut world, 300, 0.5, |u| -30.0 * (1.0 - u).ln());
         let fast = settled(&mut world);
         assert!(fast.0 < slow.0 / 2.0, "{fast:?} {slow:?}");
-        let mut random = World::about("breaker.open");
+        let mut random = World::about("breaker.");
         let costs = cost(&world, 0.5, || -30.0 * (1.0 - random.random()).ln());
         assert!(costs < 8.0, "{costs} calls an outage");
     }
 
     #[test]
     fn where_nothing_changes_it_stays() {
-        let mut world = World::about("breaker.open");
+        let mut world = World::about("breaker.");
         hours(&mut world, 300, 0.5, |u| -100.0 * (1.0 - u).ln());
         let (before, _) = settled(&mut world);
         hours(&mut world, 100, 0.5, |u| -100.0 * (1.0 - u).ln());
@@ -418,7 +418,7 @@ mod tests {
     #[test]
     fn the_fewer_calls_come_the_longer_it_waits_before_any_outage_was_seen() {
         let waits = [0.002, 0.05, 1.0, 50.0].map(|rate| {
-            let mut world = World::about("breaker.open");
+            let mut world = World::about("breaker.");
             for _ in 0..48 {
                 world.history.add(world.hour, Key::Call(Ending::Done), (3_600.0 * rate) as u64);
                 world.hour += 1;
@@ -432,7 +432,7 @@ mod tests {
     #[test]
     fn a_new_service_is_asked_as_suits_the_outages_of_its_siblings() {
         let waits = [20.0, 7_200.0].map(|length| {
-            let mut world = World::about("breaker.open");
+            let mut world = World::about("breaker.");
             for _ in 0..48 {
                 world.history.add(world.hour, Key::Call(Ending::Done), 72);
                 world.hour += 1;
@@ -447,7 +447,7 @@ mod tests {
 
     #[test]
     fn what_is_no_evidence_about_the_service_does_not_move_it() {
-        let mut world = World::about("breaker.open");
+        let mut world = World::about("breaker.");
         hours(&mut world, 100, 0.5, |u| -100.0 * (1.0 - u).ln());
         let before = settled(&mut world);
         for _ in 0..2_000 {

@@ -1,18 +1,15 @@
-//! What was seen of a service while its circuit was closed, and while it was open: what the estimators of the circuit
-//! have in common.
+//! What was seen of a service while its circuit was closed, and while it was open.
 //!
 //! A failure that opened the circuit belongs to the outage, as do those of attempts that were under way then. So what is
 //! left says how the service fails while it is up.
 
-use super::{Subject, regime};
 use crate::evidence::{AttemptClass, Circuit, Key};
+use crate::learner::guard::rounded;
+use crate::learner::posterior::Posterior;
+use crate::learner::{Subject, regime};
 use crate::outcome::FailureKind;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
-
-/// How many times as likely it must be that the service is down than that its failures are chance, as a logarithm: ten
-/// million times. Of calls to a service that is well, no more than one in as many opens the circuit (Wald 1947, Lorden
-/// 1971), if its rates are known; they are known roughly, and one in a million is what has to be kept.
-pub(super) const EVIDENCE_TO_OPEN: f64 = 16.118_095_650_958_32;
 
 /// Half as much is believed of an attempt while it is up after this many newer ones, and of one while it is down.
 const HALF_LIFE_UP: f64 = 5_000.0;
@@ -31,10 +28,9 @@ pub(super) struct Seen {
     pub(super) downs: f64,
     /// Times the circuit had closed though the service was not back.
     pub(super) relapsed: f64,
-    /// Attempts while it was up and while it was down, and outages that ended, whenever it was.
+    /// Attempts while it was up and while it was down, whenever it was.
     pub(super) attempts_up: u64,
     pub(super) attempts_down: u64,
-    pub(super) outages: u64,
 }
 
 #[derive(Default)]
@@ -63,29 +59,17 @@ impl Hour {
 impl Seen {
     pub(super) fn read(subject: &Subject<'_>) -> Self {
         let mut hours: BTreeMap<i64, Hour> = BTreeMap::new();
-        let mut seen = Self::default();
         for (at, key, count) in subject.history.cells() {
-            let hour = match key {
-                Key::Attempt(AttemptClass::Permanent) => continue,
-                Key::Attempt(_) | Key::Blamed(_) | Key::Probed(AttemptClass::Failure(_)) => {
-                    hours.entry(at).or_default()
-                }
-                Key::Circuit(Circuit::Relapsed) => hours.entry(at).or_default(),
-                Key::Outage(_) => {
-                    seen.outages += count;
-                    continue;
-                }
-                _ => continue,
-            };
             match key {
-                Key::Attempt(AttemptClass::Success) => hour.succeeded += count,
-                Key::Attempt(AttemptClass::Failure(kind)) => hour.failed[kind.index()] += count,
-                Key::Blamed(kind) => hour.blamed[kind.index()] += count,
-                Key::Probed(AttemptClass::Failure(kind)) => hour.probed[kind.index()] += count,
-                Key::Circuit(_) => hour.relapsed += count,
+                Key::Attempt(AttemptClass::Success) => hours.entry(at).or_default().succeeded += count,
+                Key::Attempt(AttemptClass::Failure(kind)) => hours.entry(at).or_default().failed[kind.index()] += count,
+                Key::Blamed(kind) => hours.entry(at).or_default().blamed[kind.index()] += count,
+                Key::Probed(AttemptClass::Failure(kind)) => hours.entry(at).or_default().probed[kind.index()] += count,
+                Key::Circuit(Circuit::Relapsed) => hours.entry(at).or_default().relapsed += count,
                 _ => {}
             }
         }
+        let mut seen = Self::default();
         let up = regime::weights(hours.values().rev().map(Hour::up), HALF_LIFE_UP);
         let down = regime::weights(hours.values().rev().map(Hour::down), HALF_LIFE_DOWN);
         for (hour, (up, down)) in hours.values().rev().zip(up.into_iter().zip(down)) {
@@ -108,9 +92,26 @@ impl Seen {
         (self.ups - failed + 4.0) / (self.ups + 4.0)
     }
 
-    /// The counts of attempts that succeeded and failed while the service was down, with what is believed before any was
-    /// seen: one in twenty succeeds.
-    pub(super) fn succeeded_down(&self) -> (f64, f64) {
-        (1.0 + self.relapsed, 19.0 + self.downs)
+    /// What is believed about how likely an attempt succeeds while it is down: one in twenty does, before any was seen.
+    pub(super) fn succeeds_down(&self) -> Posterior {
+        Posterior::new(1.0 + self.relapsed, 19.0 + self.downs)
+    }
+
+    /// How often attempts succeed up and down, in words and as figures.
+    pub(super) fn successes_in_words(&self) -> String {
+        format!(
+            "{:.1} % of attempts succeed while the service is down, {:.1} % while it is up",
+            100.0 * self.succeeds_down().mean(),
+            100.0 * self.succeeds_up(),
+        )
+    }
+
+    pub(super) fn successes(&self) -> Value {
+        json!({
+            "succeeds_up": rounded(self.succeeds_up()),
+            "succeeds_down": rounded(self.succeeds_down().mean()),
+            "relapsed": rounded(self.relapsed),
+            "attempts_down": self.attempts_down,
+        })
     }
 }

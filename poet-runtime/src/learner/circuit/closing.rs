@@ -5,10 +5,9 @@
 //! two, where a service that is down answers nothing, more where it often does. q is a Beta posterior from probes that
 //! failed and from the times the circuit had closed and opened again at once; it begins with one in twenty.
 
-use super::Subject;
-use super::circuit::Seen;
-use super::guard::{MIN_SAMPLE, Proposal, rounded, step};
-use super::posterior::Posterior;
+use super::seen::Seen;
+use crate::learner::Subject;
+use crate::learner::guard::{MIN_SAMPLE, Proposal, step};
 use crate::parameter::SUCCESS_THRESHOLD;
 use serde_json::json;
 
@@ -16,23 +15,23 @@ use serde_json::json;
 const ODDS: f64 = 20.0;
 
 /// Proposes one step, where probes were seen.
-pub(crate) fn propose(subject: &Subject<'_>) -> Vec<Proposal> {
-    let seen = Seen::read(subject);
+pub(super) fn propose(subject: &Subject<'_>, seen: &Seen) -> Option<Proposal> {
     let up = seen.succeeds_up();
-    let (succeeded, failed) = seen.succeeded_down();
-    let belief = Posterior::new(succeeded, failed);
+    let belief = seen.succeeds_down();
     let bounds = (SUCCESS_THRESHOLD.min, SUCCESS_THRESHOLD.max);
     let says = (up / belief.mean()).ln();
     let ideal = if says > 0.0 { (ODDS.ln() / says).ceil() } else { bounds.1 };
     let old = subject.before(&SUCCESS_THRESHOLD, None).round();
     let new = step(&SUCCESS_THRESHOLD, old, ideal, bounds);
     if new == old {
-        return Vec::new();
+        return None;
     }
     // So many good probes are enough where no more of them succeed than this while the service is down.
     let enough = |probes: f64| up * ODDS.powf(-1.0 / probes);
     let confidence = if new < old { belief.below(enough(new)) } else { belief.above(enough(old)) };
-    vec![Proposal {
+    let mut evidence = seen.successes();
+    evidence["ideal"] = json!(ideal);
+    Some(Proposal {
         parameter: &SUCCESS_THRESHOLD,
         after: None,
         old,
@@ -44,19 +43,9 @@ pub(crate) fn propose(subject: &Subject<'_>) -> Vec<Proposal> {
         confidence,
         predicted: None,
         act: true,
-        reason: format!(
-            "{:.1} % of attempts succeed while the service is down, {:.1} % while it is up: after {ideal} in a row it is back, 20 to 1",
-            100.0 * belief.mean(),
-            100.0 * up,
-        ),
-        evidence: json!({
-            "succeeds_up": rounded(up),
-            "succeeds_down": rounded(belief.mean()),
-            "relapsed": rounded(seen.relapsed),
-            "attempts_down": seen.attempts_down,
-            "ideal": ideal,
-        }),
-    }]
+        reason: format!("{}: after {ideal} in a row it is back, 20 to 1", seen.successes_in_words()),
+        evidence,
+    })
 }
 
 #[cfg(test)]
@@ -68,7 +57,7 @@ mod tests {
     use std::time::Duration;
 
     fn world(failed_probes: u64, relapsed: u64) -> World {
-        let mut world = World::about("breaker.success_threshold");
+        let mut world = World::about("breaker.");
         world.history.add(world.hour, Key::Attempt(AttemptClass::Success), 1_000);
         world.history.add(world.hour, Key::Probed(AttemptClass::Failure(FailureKind::Timeout)), failed_probes);
         world.history.add(world.hour, Key::Circuit(Circuit::Relapsed), relapsed);

@@ -12,13 +12,18 @@
 //! * Of a kind that was never seen at all nothing is said.
 //! * **Forgetting**: half-lives of 5,000 attempts up and 500 down.
 
-use super::Subject;
-use super::circuit::{EVIDENCE_TO_OPEN, Seen};
-use super::guard::{MIN_SAMPLE, Proposal, rounded, step};
-use super::posterior::Posterior;
+use super::seen::Seen;
+use crate::learner::Subject;
+use crate::learner::guard::{MIN_SAMPLE, Proposal, rounded, step};
+use crate::learner::posterior::Posterior;
 use crate::outcome::FailureKind;
 use crate::parameter::{FAILURE_THRESHOLD, SUCCESS_CREDIT};
 use serde_json::json;
+
+/// How many times as likely it must be that the service is down than that its failures are chance, as a logarithm: ten
+/// million times. Of calls to a service that is well, no more than one in as many opens the circuit (Wald 1947, Lorden
+/// 1971), if its rates are known; they are known roughly, and one in a million is what has to be kept.
+const EVIDENCE_TO_OPEN: f64 = 16.118_095_650_958_32;
 
 /// What is believed about a kind of failure while the service is up, before any attempt was seen: failed, succeeded.
 const PRIOR_UP: (f64, f64) = (0.12, 3.88);
@@ -30,13 +35,12 @@ const NOVEL: f64 = 0.1;
 const LEAST_RATE: f64 = 0.002;
 
 /// Proposes a step for each kind that was seen, and for what a success takes back.
-pub(crate) fn propose(subject: &Subject<'_>) -> Vec<Proposal> {
-    let seen = Seen::read(subject);
+pub(super) fn propose(subject: &Subject<'_>, seen: &Seen) -> Vec<Proposal> {
     if seen.attempts_up < MIN_SAMPLE {
         return Vec::new();
     }
-    let kinds = FailureKind::ALL.into_iter().filter_map(|kind| threshold(subject, &seen, kind));
-    kinds.chain(credit(subject, &seen)).collect()
+    let kinds = FailureKind::ALL.into_iter().filter_map(|kind| threshold(subject, seen, kind));
+    kinds.chain(credit(subject, seen)).collect()
 }
 
 fn threshold(subject: &Subject<'_>, seen: &Seen, kind: FailureKind) -> Option<Proposal> {
@@ -63,7 +67,6 @@ fn threshold(subject: &Subject<'_>, seen: &Seen, kind: FailureKind) -> Option<Pr
         rate if rate < LEAST_RATE => 0.0,
         rate => belief.below(rate),
     };
-    let (low, high) = belief.interval();
     Some(Proposal {
         parameter: &FAILURE_THRESHOLD,
         after: Some(kind),
@@ -72,7 +75,7 @@ fn threshold(subject: &Subject<'_>, seen: &Seen, kind: FailureKind) -> Option<Pr
         bounds,
         sample: seen.attempts_up,
         fewest: MIN_SAMPLE,
-        interval: (low, high),
+        interval: belief.interval(),
         confidence,
         predicted: None,
         act: true,
@@ -95,8 +98,7 @@ fn threshold(subject: &Subject<'_>, seen: &Seen, kind: FailureKind) -> Option<Pr
 
 fn credit(subject: &Subject<'_>, seen: &Seen) -> Option<Proposal> {
     let up = seen.succeeds_up();
-    let (succeeded, failed) = seen.succeeded_down();
-    let belief = Posterior::new(succeeded, failed);
+    let belief = seen.succeeds_down();
     let bounds = (SUCCESS_CREDIT.min, SUCCESS_CREDIT.max);
     let old = subject.before(&SUCCESS_CREDIT, None);
     let new = ((up / belief.mean()).ln() / EVIDENCE_TO_OPEN).clamp(bounds.0, bounds.1);
@@ -116,17 +118,11 @@ fn credit(subject: &Subject<'_>, seen: &Seen) -> Option<Proposal> {
         predicted: None,
         act: true,
         reason: format!(
-            "{:.1} % of attempts succeed while the service is down, {:.1} % while it is up: a success takes back {:.0} % of what opens the circuit",
-            100.0 * belief.mean(),
-            100.0 * up,
+            "{}: a success takes back {:.0} % of what opens the circuit",
+            seen.successes_in_words(),
             100.0 * new,
         ),
-        evidence: json!({
-            "succeeds_up": rounded(up),
-            "succeeds_down": rounded(belief.mean()),
-            "relapsed": rounded(seen.relapsed),
-            "attempts_down": seen.attempts_down,
-        }),
+        evidence: seen.successes(),
     })
 }
 
