@@ -49,19 +49,14 @@ const GROWTHS: [f64; 7] = [1.0, 1.15, 1.3, 1.5, 2.0, 3.0, 4.0];
 pub(super) fn propose(subject: &Subject<'_>) -> Vec<Proposal> {
     let Some(rate) = Rate::read(subject) else { return Vec::new() };
     let outages = Outages::read(subject);
-    let fixed = |parameter| subject.is_pinned(parameter, None);
     let old = Schedule { wait: subject.before(&OPEN_FOR, None), growth: subject.before(&OPEN_GROWTH, None) };
-    let best = outages.best(
-        rate.per_second,
-        |schedule| {
-            (!fixed(&OPEN_FOR) || schedule.wait == old.wait) && (!fixed(&OPEN_GROWTH) || schedule.growth == old.growth)
-        },
-        old,
-    );
+    let (wait_is_free, growth_is_free) = (!subject.is_pinned(&OPEN_FOR, None), !subject.is_pinned(&OPEN_GROWTH, None));
+    let may_grow_so = |schedule: &Schedule| growth_is_free || schedule.growth == old.growth;
+    let may_be = |schedule: &Schedule| (wait_is_free || schedule.wait == old.wait) && may_grow_so(schedule);
+    let best = outages.best(rate.per_second, may_be, old);
     // Until it has come there, the factor is the one that suits the wait.
     let on_the_way = |wait: f64| {
-        let suits =
-            |schedule: Schedule| schedule.wait == wait && (!fixed(&OPEN_GROWTH) || schedule.growth == old.growth);
+        let suits = |schedule: &Schedule| schedule.wait == wait && may_grow_so(schedule);
         outages.best(rate.per_second, suits, Schedule { wait, ..old })
     };
     let full = step(&OPEN_FOR, old.wait, best.wait, (OPEN_FOR.min, OPEN_FOR.max));
@@ -235,31 +230,21 @@ impl Outages {
     }
 
     /// The cheapest schedule that may be, of steps of half an octave and then of finer ones; `old` where none is cheaper.
-    fn best(&self, rate: f64, may_be: impl Fn(Schedule) -> bool, old: Schedule) -> Schedule {
-        let mut best = (old, self.cost(old, rate));
-        let mut look = |schedule: Schedule| {
-            if may_be(schedule) {
-                let cost = self.cost(schedule, rate);
-                if cost < best.1 {
-                    best = (schedule, cost);
-                }
-            }
-            best.0
-        };
+    fn best(&self, rate: f64, may_be: impl Fn(&Schedule) -> bool, old: Schedule) -> Schedule {
         let octaves = (OPEN_FOR.max / OPEN_FOR.min).log2();
         let waits = (0..=(octaves * 2.0) as i32).map(|half| OPEN_FOR.min * (f64::from(half) / 2.0).exp2());
-        for wait in waits.chain([old.wait]) {
-            for growth in GROWTHS.into_iter().chain([old.growth]) {
-                look(Schedule { wait, growth });
-            }
-        }
-        let coarse = look(old);
-        for wait in [-0.25, 0.25].map(|by: f64| (coarse.wait * by.exp2()).clamp(OPEN_FOR.min, OPEN_FOR.max)) {
-            for growth in GROWTHS {
-                look(Schedule { wait, growth });
-            }
-        }
-        look(old)
+        let growths = || GROWTHS.into_iter().chain([old.growth]);
+        let steps = waits.chain([old.wait]).flat_map(|wait| growths().map(move |growth| Schedule { wait, growth }));
+        let coarse = self.cheapest(rate, old, steps.filter(&may_be));
+        let waits = [-0.25, 0.25].map(|by: f64| (coarse.wait * by.exp2()).clamp(OPEN_FOR.min, OPEN_FOR.max));
+        let steps = waits.into_iter().flat_map(|wait| GROWTHS.map(|growth| Schedule { wait, growth }));
+        self.cheapest(rate, coarse, steps.filter(&may_be))
+    }
+
+    /// The cheapest of others, or this one where none is cheaper.
+    fn cheapest(&self, rate: f64, one: Schedule, others: impl Iterator<Item = Schedule>) -> Schedule {
+        let costs = others.map(|schedule| (schedule, self.cost(schedule, rate)));
+        costs.fold((one, self.cost(one, rate)), |best, other| if other.1 < best.1 { other } else { best }).0
     }
 
     /// What a new schedule brings, and how sure it is that it brings something: the share of the lengths that may be
