@@ -15,6 +15,7 @@ use crate::parameter::{
     FAILURE_THRESHOLD, HEDGE_DELAY, MAX_RETRIES, OPEN_FOR, Parameter, Values, family,
 };
 use crate::policy::breaker::{Admission, Sign};
+use crate::policy::fraction;
 use crate::profile::Profile;
 use crate::recorder::block_on::block_on;
 use crate::site::Learning;
@@ -71,23 +72,22 @@ const PLAIN: Model = Model {
 };
 
 /// A stream of chance that depends on the call alone, so that the same call meets the same service in every life.
-struct Chance(u64);
+struct Chance {
+    seed: u64,
+    drawn: u64,
+}
 
 impl Chance {
     fn of(seed: u64, call: usize, about: u64) -> Self {
-        Self(
-            seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)
-                ^ (call as u64).wrapping_mul(0xBF58_476D_1CE4_E5B9)
-                ^ (about << 56),
-        )
+        let seed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            ^ (call as u64).wrapping_mul(0xBF58_476D_1CE4_E5B9)
+            ^ (about << 56);
+        Self { seed, drawn: 0 }
     }
 
     fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+        self.drawn += 1;
+        fraction(self.seed, self.drawn - 1)
     }
 
     /// Log-normal around a median, with a spread of about a factor of one and a half.
