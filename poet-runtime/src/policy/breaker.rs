@@ -312,17 +312,18 @@ impl Window {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    const AT: Thresholds = Thresholds {
+    /// The built-in defaults.
+    pub(crate) const AT: Thresholds = Thresholds {
         failures: [5; FailureKind::ALL.len()],
         credit: 1.0,
         open_for: Duration::from_secs(60),
         growth: 1.0,
         successes: 3,
     };
-    const ILL: Sign = Sign::Ill(FailureKind::Transient);
+    pub(crate) const ILL: Sign = Sign::Ill(FailureKind::Transient);
 
     struct Service {
         breaker: Breaker,

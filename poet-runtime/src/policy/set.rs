@@ -407,18 +407,10 @@ fn sign(class: Class) -> Sign {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::breaker::{Breaker, Thresholds};
+    use crate::policy::breaker::Breaker;
+    use crate::policy::breaker::tests::{AT, ILL};
     use crate::policy::budget::Budget;
     use std::cell::{Cell, RefCell};
-
-    const THRESHOLDS: Thresholds = Thresholds {
-        failures: [5; FailureKind::ALL.len()],
-        credit: 1.0,
-        open_for: Duration::from_secs(60),
-        growth: 1.0,
-        successes: 3,
-    };
-    const ILL: Sign = Sign::Ill(FailureKind::Transient);
 
     struct World {
         breaker: RefCell<Breaker>,
@@ -442,14 +434,14 @@ mod tests {
 
     impl Shared for World {
         fn admit(&self, now: Instant) -> Admission {
-            self.breaker.borrow_mut().admit(THRESHOLDS, now)
+            self.breaker.borrow_mut().admit(AT, now)
         }
         fn enter(&self, probe: bool, _: Instant) -> Room {
             if probe { Room::Taken } else { self.room.get() }
         }
         fn settle(&self, probe: Option<Probe>, sign: Sign, now: Instant) {
             self.successes.set(self.successes.get() + u64::from(sign == Sign::Well));
-            _ = self.breaker.borrow_mut().record(probe, sign, self.successes.get(), THRESHOLDS, now);
+            _ = self.breaker.borrow_mut().record(probe, sign, self.successes.get(), AT, now);
         }
         fn held_until(&self, now: Instant) -> Option<Instant> {
             self.held.get().filter(|until| *until > now)
