@@ -301,7 +301,7 @@ impl Target {
 
     /// Whether its circuit is closed, by one atomic.
     pub(crate) fn is_closed(&self) -> bool {
-        self.circuit.closed.load(Ordering::Acquire)
+        self.circuit.is_closed()
     }
 
     #[inline]
@@ -356,8 +356,13 @@ impl Circuit {
     }
 
     #[inline]
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    #[inline]
     fn admit(&self, thresholds: impl FnOnce() -> Thresholds, now: Instant) -> Admission {
-        if self.closed.load(Ordering::Acquire) {
+        if self.is_closed() {
             return Admission::Pass;
         }
         let mut breaker = lock(&self.breaker);
@@ -367,7 +372,7 @@ impl Circuit {
     }
 
     fn rest(&self, now: Instant) -> Option<Duration> {
-        if self.closed.load(Ordering::Acquire) {
+        if self.is_closed() {
             return None;
         }
         lock(&self.breaker).rest(now)

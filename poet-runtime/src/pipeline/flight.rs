@@ -7,7 +7,7 @@ use crate::error::{Error, Kind};
 use crate::evidence::{load_bin, wait_bin};
 use crate::gate::{Entry, Grant, Place};
 use crate::outcome::{Arm, Attempt, Class, Ending, Finished, Hedge, Record, Shown, Turn, Withheld};
-use crate::policy::breaker::{Admission, Probe, Sign, Standing};
+use crate::policy::breaker::{Admission, Probe, Sign};
 use crate::policy::limit::Ask;
 use crate::policy::{Action, CallPolicy, Event, Room, Shared};
 use crate::runtime::Inner;
@@ -257,7 +257,7 @@ impl<'a> Flight<'a> {
         self.look_up();
         let is_batch = matches!(self.shown, Some(Shown::Batch { .. }));
         let Some(limit) = self.places.filter(|_| !is_batch) else { return false };
-        if self.target.standing(self.now) != Standing::Closed {
+        if !self.target.is_closed() {
             return false;
         }
         let Some(place) = self.target.gate.spare(limit) else { return false };
