@@ -233,12 +233,7 @@ Examples:
 
 It is on trial, as a value that was learned without review is: should calls be worth less with it, it goes back by
 itself. What is not wanted is dropped with `poet params rollback`.")]
-    Approve {
-        #[command(flatten)]
-        which: Which,
-        #[command(flatten)]
-        why: Why,
-    },
+    Approve(Order),
     /// Hold a value: learning does not move it
     #[command(after_help = "\
 Examples:
@@ -249,12 +244,10 @@ A value is written as in the configuration: a count, seconds, or a duration such
 each kind of failure apart is pinned for each apart. It holds until `poet params unpin`, also after a restart.")]
     Pin {
         #[command(flatten)]
-        which: Which,
+        order: Order,
         /// The value, within the bounds that `poet params show` names
         #[arg(value_name = "VALUE", allow_negative_numbers = true)]
         value: String,
-        #[command(flatten)]
-        why: Why,
     },
     /// Let learning move a pinned value again, from where it is
     #[command(after_help = "\
@@ -262,12 +255,7 @@ Examples:
   poet params unpin salesforce_crm update_contact timeout.attempt
 
 What is pinned in poet.toml is unpinned there.")]
-    Unpin {
-        #[command(flatten)]
-        which: Which,
-        #[command(flatten)]
-        why: Why,
-    },
+    Unpin(Order),
     /// Go back to the last good value, and stay there for 24 hours
     #[command(after_help = "\
 Examples:
@@ -276,12 +264,7 @@ Examples:
 The last good value is what was in force before the trial of the present one; where none is noted, the value before the
 last move, a pin included. A value that waits for approval is dropped. For 24 hours nothing of its family (what stands
 before the dot of its name) moves at that service and operation, as after a roll-back by itself.")]
-    Rollback {
-        #[command(flatten)]
-        which: Which,
-        #[command(flatten)]
-        why: Why,
-    },
+    Rollback(Order),
     /// Forget what was learned for a value: profile and configuration decide
     #[command(after_help = "\
 Examples:
@@ -290,12 +273,7 @@ Examples:
 A pin is forgotten as well. The evidence stays: for 24 hours nothing of its family (what stands before the dot of its
 name) moves at that service and operation, and after them it is learned again, from what calls say until then as well.
 This is how retries that were learned to be none are tried again.")]
-    Reset {
-        #[command(flatten)]
-        which: Which,
-        #[command(flatten)]
-        why: Why,
-    },
+    Reset(Order),
 }
 
 /// Which parameter of which service and operation.
@@ -312,8 +290,11 @@ pub(crate) struct Which {
     pub(crate) after: Option<FailureKind>,
 }
 
+/// What a person decides about, and why.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Why {
+pub(crate) struct Order {
+    #[command(flatten)]
+    pub(crate) which: Which,
     /// Why, for whoever looks at it later
     #[arg(long, value_name = "TEXT")]
     pub(crate) note: Option<String>,
@@ -324,12 +305,12 @@ impl Params {
     pub(crate) fn scope(&self) -> Scope {
         let service = match self {
             Self::List { service } | Self::History { service } => service.clone(),
-            Self::Show(which)
-            | Self::Approve { which, .. }
-            | Self::Pin { which, .. }
-            | Self::Unpin { which, .. }
-            | Self::Rollback { which, .. }
-            | Self::Reset { which, .. } => Some(which.service.clone()),
+            Self::Show(which) => Some(which.service.clone()),
+            Self::Approve(order)
+            | Self::Pin { order, .. }
+            | Self::Unpin(order)
+            | Self::Rollback(order)
+            | Self::Reset(order) => Some(order.which.service.clone()),
         };
         Scope { service, executions: 0 }
     }

@@ -1,6 +1,6 @@
 //! `poet params approve|pin|unpin|rollback|reset`: one stored move of a value, and what it means.
 
-use crate::arguments::{Arguments, Which, Why};
+use crate::arguments::{Arguments, Order, Which};
 use crate::database::block_on;
 use crate::queue::{now, signed};
 use crate::{Refusal, params};
@@ -19,7 +19,8 @@ pub(crate) struct Desk<'a> {
     pub(crate) path: &'a Path,
 }
 
-pub(crate) fn run(decision: Decision, which: &Which, why: &Why, desk: &Desk<'_>) -> Result<String, Refusal> {
+pub(crate) fn run(decision: Decision, order: &Order, desk: &Desk<'_>) -> Result<String, Refusal> {
+    let Order { which, note } = order;
     let Desk { report, arguments, path } = *desk;
     let parameter = params::parameter(which)?;
     let target = params::target(report, which)?;
@@ -44,13 +45,13 @@ pub(crate) fn run(decision: Decision, which: &Which, why: &Why, desk: &Desk<'_>)
     let configured = Configured::read(arguments, which, parameter, after);
     configured.allow(decision, parameter)?;
     let key = ParameterKey { target: target.key.clone(), name: parameter.name.to_owned(), after };
-    let instruction = Instruction { key, decision, unlearned, note: signed(why.note.as_deref()), now: now() };
+    let instruction = Instruction { key, decision, unlearned, note: signed(note.as_deref()), now: now() };
     let mut store = SqliteStore::open(path).map_err(|error| Refusal::nothing(error.to_string()))?;
     let moved = block_on(decide(&mut store, &instruction)).map_err(|declined| {
         let look = if declined.superseded_by().is_some() { "; look at it with `poet params show`" } else { "" };
         Refusal::nothing(format!("{}: {declined}{look}", titled(which, after)))
     })?;
-    let mut meaning = meaning(moved.new.standing).to_owned();
+    let mut meaning = format!("{} Processes that run take it up within a minute.", meaning(moved.new.standing));
     for note in configured.notes(parameter) {
         meaning.push(' ');
         meaning.push_str(&note);
@@ -68,22 +69,16 @@ fn titled(which: &Which, after: Option<FailureKind>) -> String {
 fn meaning(standing: Standing) -> &'static str {
     match standing {
         Standing::Trial => {
-            "Calls are made with it from here on. It is on trial: should they be worth less with it, it goes back by \
-             itself. Processes that run take it up within a minute."
+            "Calls are made with it from here on. It is on trial: should they be worth less with it, it goes back by itself."
         }
-        Standing::Pinned => {
-            "Calls are made with it, and learning does not move it, until `poet params unpin`. Processes that run take it \
-             up within a minute."
-        }
+        Standing::Pinned => "Calls are made with it, and learning does not move it, until `poet params unpin`.",
         Standing::RolledBack => {
-            "Calls are made with it, and nothing of its family moves for 24 h; then learning goes on from there. \
-             Processes that run take it up within a minute."
+            "Calls are made with it, and nothing of its family moves for 24 h; then learning goes on from there."
         }
         Standing::Forgotten => {
-            "Profile and configuration decide, and nothing of its family moves for 24 h; then it is learned again. \
-             Processes that run take it up within a minute."
+            "Profile and configuration decide, and nothing of its family moves for 24 h; then it is learned again."
         }
-        _ => "The value stays, and learning may move it again. Processes that run take it up within a minute.",
+        _ => "The value stays, and learning may move it again.",
     }
 }
 

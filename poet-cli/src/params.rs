@@ -41,15 +41,15 @@ pub(crate) fn run(command: &Params, arguments: &Arguments, path: &Path) -> Resul
             }
             Ok(format.of(|_| text::history(&moves), || json::history(&moves)))
         }
-        Params::Approve { which, why } => decide::run(Decision::Approve, which, why, &desk),
-        Params::Pin { which, value, why } => {
-            let value = Pins::parse(parameter(which)?, value)
-                .map_err(|allowed| Refusal::usage(format!("`{}` cannot be pinned so: {allowed}", which.name)))?;
-            decide::run(Decision::Pin(value), which, why, &desk)
+        Params::Approve(order) => decide::run(Decision::Approve, order, &desk),
+        Params::Pin { order, value } => {
+            let value = Pins::parse(parameter(&order.which)?, value)
+                .map_err(|allowed| Refusal::usage(format!("`{}` cannot be pinned so: {allowed}", order.which.name)))?;
+            decide::run(Decision::Pin(value), order, &desk)
         }
-        Params::Unpin { which, why } => decide::run(Decision::Unpin, which, why, &desk),
-        Params::Rollback { which, why } => decide::run(Decision::RollBack, which, why, &desk),
-        Params::Reset { which, why } => decide::run(Decision::Reset, which, why, &desk),
+        Params::Unpin(order) => decide::run(Decision::Unpin, order, &desk),
+        Params::Rollback(order) => decide::run(Decision::RollBack, order, &desk),
+        Params::Reset(order) => decide::run(Decision::Reset, order, &desk),
     }
 }
 
