@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot set up is a failed test")]
 
+mod common;
+
 use poet_runtime::evidence::{AttemptClass, History, Key, Sketch};
 use poet_runtime::store::{
     Batch, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, SqliteStore, Standing, Store, TargetKey,
@@ -74,11 +76,8 @@ fn database(folder: &Path) -> PathBuf {
 }
 
 fn poet(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_poet"));
-    for name in ["POET_DB", "POET_CONFIG", "NO_COLOR"] {
-        command.env_remove(name);
-    }
-    command.args(arguments).stdin(Stdio::null());
+    let mut command = common::poet();
+    command.args(arguments);
     command
 }
 

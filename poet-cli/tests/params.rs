@@ -2,13 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot set up is a failed test")]
 
+mod common;
+
 use poet_runtime::service::{Failure, ServiceCall};
 use poet_runtime::store::{
     Good, ParameterChange, ParameterKey, ParameterRow, Published, SqliteStore, Standing, Store, TargetKey,
 };
 use poet_runtime::{Clock, FailureKind, Profile, Runtime, Wall};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use std::time::Duration;
 
 const TIMEOUT: &str = "timeout.attempt";
@@ -48,12 +50,9 @@ async fn database(folder: &Path, moves: &[(f64, Standing)]) -> PathBuf {
 
 /// `poet params WHAT crm get …`, in the folder of the database.
 fn params(path: &Path, what: &str, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_poet"));
-    for name in ["POET_DB", "POET_CONFIG", "NO_COLOR"] {
-        command.env_remove(name);
-    }
+    let mut command = common::poet();
     command.args(["params", what, "crm", "get"]).args(arguments).arg("--db").arg(path);
-    command.env("USER", "alice").current_dir(path.parent().unwrap()).stdin(Stdio::null()).output().unwrap()
+    command.env("USER", "alice").current_dir(path.parent().unwrap()).output().unwrap()
 }
 
 fn stdout(output: &Output) -> String {

@@ -2,13 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot set up is a failed test")]
 
+mod common;
+
 use poet_runtime::defer::{
     Answer, Change, DeferralQueue, JobId, NewJob, QueueError, SqliteQueue, State, Token, Verdict, Wanted,
 };
 use poet_runtime::{Clock, Wall};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -102,9 +104,8 @@ impl World {
 }
 
 fn run(path: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_poet"));
-    command.env_remove("POET_DB").env_remove("POET_CONFIG").env("USER", "anna").stdin(Stdio::null());
-    command.arg("queue").args(arguments).arg("--db").arg(path).output().unwrap()
+    let mut command = common::poet();
+    command.env("USER", "anna").arg("queue").args(arguments).arg("--db").arg(path).output().unwrap()
 }
 
 fn stdout(output: &Output) -> String {

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot set up is a failed test")]
 
+mod common;
+
 use poet_runtime::Clock;
 use poet_runtime::defer::{Change, DeferralQueue, Job, JobId, NewJob, SqliteQueue, State};
 use serde_json::{Value, json};
@@ -10,7 +12,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::pin::pin;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
@@ -90,9 +92,7 @@ fn get(path: &Path, id: JobId) -> Job {
 }
 
 fn run(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_poet"));
-    command.env_remove("POET_DB").env_remove("POET_CONFIG").stdin(Stdio::null()).current_dir(folder);
-    command.args(["queue", "run", "--db", "poet.db"]).args(arguments).output().unwrap()
+    common::poet().current_dir(folder).args(["queue", "run", "--db", "poet.db"]).args(arguments).output().unwrap()
 }
 
 #[test]
