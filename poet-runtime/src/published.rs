@@ -86,7 +86,9 @@ fn encode(values: &Values) -> [u64; WORDS] {
         word(values.batch_window),
         u64::from(values.batch_threshold) << 32 | u64::from(values.batch_max_size),
         four([e, f, share(values.success_credit), thousandths(values.open_growth)]),
-        u64::from(values.success_threshold) << 32 | u64::from(values.concurrency_limit),
+        u64::from(values.success_threshold) << 32
+            | u64::from(thousandths(values.open_ratio)) << 16
+            | u64::from(values.concurrency_limit),
         word(values.hedge_delay),
         u64::from(values.defer_hours) << 32 | u64::from(values.defer_weekdays) << 16 | u64::from(values.defer_monthly),
     ]
@@ -115,6 +117,7 @@ fn decode(words: &[u64; WORDS]) -> Values {
         ],
         success_credit: f64::from(quarter(words[11], 2)) / f64::from(u16::MAX),
         open_growth: f64::from(quarter(words[11], 3)) / 1_000.0,
+        open_ratio: f64::from(quarter(words[12], 1)) / 1_000.0,
         success_threshold: (words[12] >> 32) as u32,
         concurrency_limit: quarter(words[12], 0),
         revision: words[REVISION],
@@ -175,6 +178,7 @@ mod tests {
             failure_threshold: [n as u16, 1, 2, n as u16, 4, n as u16],
             success_credit: 1.0 / f64::from(1 << (n % 2)),
             open_growth: f64::from(n % 3 + 1),
+            open_ratio: f64::from(n % 5) / 8.0,
             open_for: Duration::new(7, n),
             success_threshold: n,
             revision: u64::from(n),
