@@ -6,7 +6,7 @@
 //! paid by every call; writing is rare, and whoever writes holds the lock of the learned rows.
 
 use crate::outcome::FailureKind;
-use crate::parameter::Values;
+use crate::parameter::{Growth, Values};
 use std::hint;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
@@ -86,7 +86,9 @@ fn encode(values: &Values) -> [u64; WORDS] {
         word(values.batch_window),
         u64::from(values.batch_threshold) << 32 | u64::from(values.batch_max_size),
         four([e, f, share(values.success_credit), thousandths(values.open_growth)]),
-        u64::from(values.success_threshold) << 32 | u64::from(values.concurrency_limit),
+        u64::from(values.success_threshold) << 32
+            | u64::from(step(values.growth)) << 16
+            | u64::from(values.concurrency_limit),
         word(values.hedge_delay),
         u64::from(values.defer_hours) << 32 | u64::from(values.defer_weekdays) << 16 | u64::from(values.defer_monthly),
     ]
@@ -103,6 +105,7 @@ fn decode(words: &[u64; WORDS]) -> Values {
         attempt_timeout_pinned: retries[7] != 0,
         base_delay: duration(words[2]),
         max_delay: duration(words[3]),
+        growth: growth(quarter(words[12], 1)),
         deadline: duration(words[4]),
         open_for: duration(words[5]),
         failure_threshold: [
@@ -128,6 +131,19 @@ fn decode(words: &[u64; WORDS]) -> Values {
         defer_monthly: quarter(words[14], 0),
         held_out: retries[6],
     }
+}
+
+/// Milliseconds; 0 stands for doubling.
+fn step(growth: Growth) -> u16 {
+    match growth {
+        Growth::Doubling => 0,
+        Growth::By(step) => u16::try_from(step.as_millis()).unwrap_or(u16::MAX).max(1),
+    }
+}
+
+#[inline]
+fn growth(step: u16) -> Growth {
+    if step == 0 { Growth::Doubling } else { Growth::By(Duration::from_millis(u64::from(step))) }
 }
 
 fn four(parts: [u16; 4]) -> u64 {
@@ -171,6 +187,7 @@ mod tests {
             attempt_timeout_pinned: n % 2 == 1,
             base_delay: Duration::from_millis(u64::from(n)),
             max_delay: Duration::from_micros(u64::from(n)),
+            growth: growth(n as u16),
             deadline: Duration::from_secs(u64::from(n)),
             failure_threshold: [n as u16, 1, 2, n as u16, 4, n as u16],
             success_credit: 1.0 / f64::from(1 << (n % 2)),
