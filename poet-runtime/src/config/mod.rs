@@ -2,7 +2,7 @@
 //!
 //! A file is read in two steps. What was written is a tree of values that know their place in the text; what is meant
 //! is a [`Config`]. All checking happens between the two, and reports every problem of the file at once; nothing
-//! downstream checks again. Only the first step knows that the file is TOML.
+//! downstream checks again. Only the first step knows whether the file is TOML or YAML.
 
 mod bounds;
 #[cfg(test)]
@@ -25,6 +25,7 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 mod tool;
+mod yaml;
 
 pub use pins::Pins;
 pub use problem::{ConfigError, Place, Problem};
