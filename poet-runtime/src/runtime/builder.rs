@@ -18,8 +18,8 @@ use std::sync::atomic::AtomicU64;
 
 /// Assembles a [`Runtime`].
 ///
-/// Without a word from its author, a runtime reads its configuration from `POET_CONFIG` or `./poet.toml` where there
-/// is one, and keeps its evidence in the database of `POET_DB`, of the configuration, or in the user's state folder.
+/// Without a word from its author, a runtime reads its configuration from `POET_CONFIG`, `./poet.toml` or `./poet.yaml`
+/// where there is one, and keeps its evidence in the database of `POET_DB`, of the configuration, or in the user's state folder.
 #[derive(Debug, Default)]
 pub struct Builder {
     source: Source,
@@ -164,7 +164,7 @@ impl Builder {
         let database = match &self.keep {
             Keep::Store(_) | Keep::Memory => None,
             Keep::Database(path) => Some(path.clone()),
-            Keep::Configured => Some(config.database()),
+            Keep::Configured => (!config.store.memory).then(|| config.database()),
         };
         let (store, place): (Box<dyn Store>, _) = match (self.keep, &database) {
             (Keep::Store(store), _) => (store, Place::Nowhere),
