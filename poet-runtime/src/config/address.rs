@@ -128,6 +128,25 @@ fn over_web_socket(url: String) -> String {
     }
 }
 
+impl Transport {
+    /// The transport of an address; `None` where it is not one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use poet_runtime::config::Transport;
+    ///
+    /// assert_eq!(Transport::of_address("https://crm.example/mcp"), Some(Transport::Http));
+    /// assert_eq!(Transport::of_address("ws://localhost:8003"), Some(Transport::WebSocket));
+    /// assert_eq!(Transport::of_address("localhost:8003"), None);
+    /// ```
+    #[must_use]
+    pub fn of_address(url: &str) -> Option<Self> {
+        let is_web_socket = scheme(url)?.starts_with("ws");
+        Some(if is_web_socket { Self::WebSocket } else { Self::Http })
+    }
+}
+
 /// The scheme of what is an address; `None` for anything else.
 fn scheme(url: &str) -> Option<&'static str> {
     let (scheme, rest) = url.split_once("://")?;

@@ -33,6 +33,7 @@ mod tests;
 mod tool;
 mod yaml;
 
+pub use duration::parse as parse_duration;
 pub use pins::Pins;
 pub use preset::Preset;
 pub use problem::{ConfigError, Place, Problem};
