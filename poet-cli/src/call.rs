@@ -208,8 +208,8 @@ impl Order {
         let Self { service, tool, given } = self;
         let Some(known) = tools.iter().find(|known| known.name == *tool) else {
             let names: Vec<_> = tools.iter().map(|tool| tool.name.as_str()).collect();
-            let message = format!("{service} has no tool `{tool}`; {}", did_you_mean(tool, &names));
-            return Err(Refusal::usage(message));
+            let instead = if names.is_empty() { "it has none".to_owned() } else { did_you_mean(tool, &names) };
+            return Err(Refusal::usage(format!("{service} has no tool `{tool}`; {instead}")));
         };
         let (arguments, problems) = match given {
             Given::Typed(typed) => match schema::read(&known.input_schema, typed) {

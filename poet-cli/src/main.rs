@@ -11,6 +11,7 @@ mod call;
 mod check;
 mod database;
 mod decide;
+mod lines;
 mod params;
 mod queue;
 mod resolved;

@@ -1,6 +1,7 @@
 //! What a configuration comes to, as text and as JSON: for each service how it is reached, and what holds for its calls
 //! before anything is learned. Neither has a token, an argument or a variable of a program in it.
 
+use crate::lines::wrapped;
 use poet_domains::MCP_INTEGRATION;
 use poet_runtime::config::{Config, ServiceConfig, ToolConfig};
 use poet_runtime::parameter::{self, Growth, Values};
@@ -64,21 +65,19 @@ impl<'c> Resolved<'c> {
         reached
     }
 
-    /// Every parameter that is held for an operation, with its value.
-    fn held(&self, operation: &str) -> Vec<(String, &'static str, String, f64)> {
+    /// Every parameter that is held for an operation: its name, its value for a person, and its value.
+    fn held(&self, operation: &str) -> Vec<(String, String, f64)> {
         let mut held = Vec::new();
         for parameter in parameter::ALL {
             let general = self.service.held(operation, parameter, None);
-            held.extend(
-                general.map(|value| (parameter.name.to_owned(), parameter.name, parameter.unit.show(value), value)),
-            );
             let kinds = FailureKind::ALL.into_iter().filter(|_| parameter.per_failure);
-            for kind in kinds {
-                let special =
-                    self.service.held(operation, parameter, Some(kind)).filter(|value| Some(*value) != general);
-                let name = format!("{}.{}", parameter.name, kind.as_str());
-                held.extend(special.map(|value| (name, parameter.name, parameter.unit.show(value), value)));
-            }
+            let special = kinds.filter_map(|kind| {
+                let value =
+                    self.service.held(operation, parameter, Some(kind)).filter(|value| Some(*value) != general)?;
+                Some((format!("{}.{}", parameter.name, kind.as_str()), value))
+            });
+            let all = general.map(|value| (parameter.name.to_owned(), value)).into_iter().chain(special);
+            held.extend(all.map(|(name, value)| (name, parameter.unit.show(value), value)));
         }
         held
     }
@@ -88,11 +87,12 @@ impl<'c> Resolved<'c> {
         let service = self.service;
         let mut text = format!("{}  {}\n", style.heading(&service.name), self.reached());
         let values = service.values(ANY, self.profile);
-        let _ = writeln!(text, "  {} (domain {})", limits(&values), self.profile.name);
+        let _ = writeln!(text, "  domain {}, deadline {}", self.profile.name, show(values.deadline));
+        let _ = writeln!(text, "  {}", attempts(&values));
         let held = self.held(ANY);
         if !held.is_empty() {
-            let held: Vec<_> = held.iter().map(|(name, _, shown, _)| format!("{name} = {shown}")).collect();
-            let _ = writeln!(text, "  not learned: {}", held.join(", "));
+            let held: Vec<_> = held.iter().map(|(name, shown, _)| format!("{name} = {shown}")).collect();
+            text.push_str(&wrapped(&format!("not learned: {}", held.join(", ")), "  "));
         }
         for window in &service.avoid {
             let _ = writeln!(text, "  put off where possible: {window}");
@@ -102,16 +102,14 @@ impl<'c> Resolved<'c> {
         }
         for (name, tool) in &service.tools {
             let own = service.values(name, self.profile);
-            let differs = (own != values).then(|| limits(&own));
-            let said: Vec<_> = words(tool).into_iter().chain(differs).collect();
-            let _ = writeln!(
-                text,
-                "  {name}: {}",
-                if said.is_empty() { "as the others".to_owned() } else { said.join("; ") }
-            );
+            let deadline = (own.deadline != values.deadline).then(|| format!("deadline {}", show(own.deadline)));
+            let tried = Some(attempts(&own)).filter(|tried| *tried != attempts(&values));
+            let said: Vec<_> = words(tool).into_iter().chain(deadline).chain(tried).collect();
+            let said = if said.is_empty() { "as the others".to_owned() } else { said.join("; ") };
+            text.push_str(&wrapped(&format!("{name}: {said}"), "  "));
         }
         if let Some(note) = &self.note {
-            let _ = writeln!(text, "  note: {note}");
+            text.push_str(&wrapped(&format!("note: {note}"), "  "));
         }
         text
     }
@@ -144,8 +142,7 @@ impl<'c> Resolved<'c> {
     fn values(&self, operation: &str) -> Value {
         let values = self.service.values(operation, self.profile);
         let seconds = |duration: Duration| duration.as_secs_f64();
-        let held: Map<_, _> =
-            self.held(operation).into_iter().map(|(name, _, _, value)| (name, value.into())).collect();
+        let held: Map<_, _> = self.held(operation).into_iter().map(|(name, _, value)| (name, value.into())).collect();
         json!({
             "deadline": seconds(values.deadline),
             "timeout": seconds(values.attempt_timeout),
@@ -176,8 +173,11 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
-fn limits(values: &Values) -> String {
-    let show = |duration: Duration| parameter::Unit::Seconds.show(duration.as_secs_f64());
+fn show(duration: Duration) -> String {
+    parameter::Unit::Seconds.show(duration.as_secs_f64())
+}
+
+fn attempts(values: &Values) -> String {
     let attempts = values.most_retries() + 1;
     let waits = match (attempts, values.growth) {
         (1, _) => String::new(),
@@ -185,7 +185,7 @@ fn limits(values: &Values) -> String {
         (_, Growth::By(step)) => format!(", {} apart and {} more each time", show(values.base_delay), show(step)),
     };
     let plural = if attempts == 1 { "" } else { "s" };
-    format!("deadline {}, {attempts} attempt{plural} of {}{waits}", show(values.deadline), show(values.attempt_timeout))
+    format!("{attempts} attempt{plural} of {}{waits}", show(values.attempt_timeout))
 }
 
 /// What is said of a tool beyond its limits.
@@ -251,10 +251,11 @@ mod tests {
         assert_eq!(
             Resolved::of(&crm()).text(Style::Plain),
             "crm  http  https://…@crm.example/mcp?…, with a token\n  \
-             deadline 30.0 s, 3 attempts of 3.0 s, 2.0 s apart and 1.0 s more each time (domain mcp_integration)\n  \
-             not learned: retry.max_retries = 2, retry.max_retries.timeout = 0, timeout.attempt = 3.0 s, \
-             retry.base_delay = 2.0 s\n  \
-             get: changes nothing; deadline 30.0 s, 3 attempts of 1.0 s, 2.0 s apart and 1.0 s more each time\n"
+             domain mcp_integration, deadline 30.0 s\n  \
+             3 attempts of 3.0 s, 2.0 s apart and 1.0 s more each time\n  \
+             not learned: retry.max_retries = 2, retry.max_retries.timeout = 0, timeout.attempt = 3.0 s,\
+             \n  retry.base_delay = 2.0 s\n  \
+             get: changes nothing; 3 attempts of 1.0 s, 2.0 s apart and 1.0 s more each time\n"
         );
         let json = Resolved::of(&crm()).json();
         assert_eq!((&json["attempts"], &json["held"]["timeout.attempt"]), (&json!(3), &json!(3.0)));

@@ -1,6 +1,7 @@
 //! `poet tools`: which tools there are, what they take, and which of them may be called twice.
 
 use crate::arguments::Arguments;
+use crate::lines::wrapped;
 use crate::schema::{self, Parameter};
 use crate::services::{self, Listed, Server};
 use crate::{Answer, Refusal};
@@ -25,9 +26,6 @@ counts: the configuration (`idempotent`, `read_only`), or a server that is `trus
 taken for a write.
 
 Exit codes: 0 every service answered, 1 one did not, 2 a command that cannot be understood.";
-
-/// As wide as everything else that is printed.
-const WIDTH: usize = 100;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Tools {
@@ -90,8 +88,8 @@ fn text(service: &ServiceConfig, tools: &[ToolInfo], style: Style) -> String {
     let mut text = format!("{}  {count}\n", style.heading(&service.name));
     for tool in tools {
         let _ = writeln!(text, "\n{}  {}", style.heading(&tool.name), standing(service, tool));
-        for line in tool.description.iter().flat_map(|description| wrapped(description.trim(), WIDTH - 2)) {
-            let _ = writeln!(text, "  {line}");
+        if let Some(description) = &tool.description {
+            text.push_str(&wrapped(description.trim(), "  "));
         }
         let known = schema::parameters(&tool.input_schema);
         let shown = |parameter: &Parameter<'_>| {
@@ -145,26 +143,6 @@ fn json(service: &ServiceConfig, tool: &ToolInfo) -> Value {
     })
 }
 
-/// A text in lines of at most so many characters, where its words allow that; its own lines stay apart.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines = Vec::new();
-    for paragraph in text.lines() {
-        let mut line = String::new();
-        for word in paragraph.split_whitespace() {
-            let needed = line.chars().count() + 1 + word.chars().count();
-            if !line.is_empty() && needed > width {
-                lines.push(std::mem::take(&mut line));
-            }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-        lines.push(line);
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,11 +170,5 @@ mod tests {
         assert_eq!(standing(&crm.clone().trusted(), &tool), "write (nobody says that it may be repeated)");
         tool.idempotent = Some(false);
         assert_eq!(standing(&crm.trusted(), &tool), "write (the server says so)");
-    }
-
-    #[test]
-    fn a_long_text_is_broken_between_words() {
-        assert_eq!(wrapped("one two three\n\nfour", 8), ["one two", "three", "", "four"]);
-        assert_eq!(wrapped("unbreakable", 4), ["unbreakable"]);
     }
 }
