@@ -226,3 +226,19 @@ fn open(_path: &Path) -> Box<dyn Store> {
     tracing::info!("outcomes are kept in memory; the feature `sqlite` keeps them in a database");
     Box::new(MemoryStore::default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Preset;
+
+    #[test]
+    fn what_is_configured_to_stay_in_memory_is_in_no_file() {
+        let database = |config| Runtime::builder().configuration(config).build().unwrap().0.database.clone();
+        assert_eq!(database(Config::preset(&Preset::TEST)), None);
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::preset(&Preset::DEVELOPMENT);
+        config.store.path = Some(folder.path().join("poet.db"));
+        assert!(database(config).is_some());
+    }
+}
