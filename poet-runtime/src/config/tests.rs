@@ -495,12 +495,40 @@ fn a_program_is_told_the_contradictions_that_a_file_is_told() {
 #[test]
 fn every_example_and_every_parameter_of_the_documentation_is_true() {
     let page = include_str!("../../../docs/configuration.md");
-    let examples: Vec<_> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(examples.len(), 6);
-    for example in examples {
-        // A variable with a default is left unset, so that the default is what is read.
-        let env = |name: &str| (!example.contains(&format!("{name}:-"))).then(|| "x".to_owned());
-        assert_eq!(Config::parse("poet.toml", example, &env).err(), None, "{example}");
+    for (syntax, number) in [("toml", 6), ("yaml", 1)] {
+        let begins = format!("```{syntax}\n");
+        let examples: Vec<_> = page.split(&begins).skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert_eq!(examples.len(), number, "{syntax}");
+        for example in examples {
+            // A variable with a default is left unset, so that the default is what is read.
+            let env = |name: &str| (!example.contains(&format!("{name}:-"))).then(|| "x".to_owned());
+            assert_eq!(Config::parse(&format!("poet.{syntax}"), example, &env).err(), None, "{example}");
+        }
+    }
+    for strategy in RetryStrategy::ALL {
+        let grows = match strategy.growth {
+            crate::parameter::Growth::Doubling => "twice as long each time".to_owned(),
+            crate::parameter::Growth::By(step) => format!("{step:?} longer each time").replacen('s', " s", 1),
+        };
+        let [base, longest] = [strategy.base, strategy.longest].map(|delay| {
+            let short = duration::show(delay);
+            let unit = short.trim_start_matches(|c: char| c.is_ascii_digit());
+            format!("{} {unit}", short.trim_end_matches(unit))
+        });
+        let row = format!("| `\"{}\"` | {} | {base} | {grows} | {longest} |", strategy.name, strategy.attempts);
+        assert!(page.contains(&row), "{row}");
+    }
+    for preset in Preset::ALL {
+        let row = format!(
+            "| `{}` | `\"{}\"` | `\"{}\"` | `{}` | `{}` | `{}` |",
+            preset.name,
+            preset.learning.as_str(),
+            duration::show(preset.retention),
+            preset.memory,
+            preset.cache,
+            preset.work
+        );
+        assert!(page.contains(&row), "{row}");
     }
     for parameter in crate::parameter::ALL {
         let shown = |value: f64| match parameter.unit {
