@@ -1,6 +1,7 @@
 //! `poet check`: what is wrong with a configuration, or what it comes to.
 
 use crate::arguments::Arguments;
+use crate::lines::wrapped;
 use crate::resolved::{self, Resolved};
 use crate::services::{self, Listed};
 use crate::{Answer, Refusal};
@@ -123,7 +124,11 @@ impl Met<'_> {
     fn text(&self) -> String {
         let elapsed = self.listed.elapsed;
         let mut text = match &self.listed.tools {
-            Ok(tools) => format!("  connected in {elapsed:.1?}, {} tools\n", tools.len()),
+            Ok(tools) => {
+                let names: Vec<_> = tools.iter().map(|tool| tool.name.as_str()).collect();
+                let colon = if names.is_empty() { "" } else { ": " };
+                wrapped(&format!("connected in {elapsed:.1?}, {} tools{colon}{}", tools.len(), names.join(", ")), "  ")
+            }
             Err(_) => format!("  not connected after {elapsed:.1?}\n"),
         };
         for problem in self.problems() {

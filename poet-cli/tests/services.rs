@@ -100,7 +100,7 @@ fn connecting_finds_who_is_not_there_and_which_tools_are_not() {
     let folder = folder(&crm);
     let file = folder.path().join("poet.yaml");
     let (code, text, _) = told(&run(folder.path(), &["check", "--connect"]));
-    assert!(code == Some(0) && text.contains("3 tools"), "{text}");
+    assert!(code == Some(0) && text.contains("3 tools: update_contact, get_contact, vanish"), "{text}");
 
     let more = "  gone:\n    url: http://127.0.0.1:1/mcp\n    retry_attempts: 1\n";
     fs::write(&file, fs::read_to_string(&file).unwrap().replace("update_contact", "updaet_contact") + more).unwrap();

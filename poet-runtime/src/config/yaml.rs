@@ -384,6 +384,26 @@ mod tests {
     }
 
     #[test]
+    fn no_message_says_what_is_written() {
+        for text in [
+            "token: \"hunter2",
+            "token: hunter2: hunter2",
+            "token: @hunter2",
+            "token: !hunter2 hunter2",
+            "token: *hunter2",
+            "token: |hunter2\n",
+            "token: \"\\hunter2\"",
+            "token: %hunter2\n%hunter2",
+            "hunter2\ntoken: 1",
+            "token: [hunter2}",
+            "token: hunter2\n\thunter2: 1",
+        ] {
+            let Err(problems) = parse(text) else { panic!("{text:?} is {}", read(text)) };
+            assert!(problems.iter().all(|(_, message)| !message.contains("hunter2")), "{}", read(text));
+        }
+    }
+
+    #[test]
     fn neither_depth_nor_aliases_exhaust_the_machine() {
         let deep = format!("a: {}{}", "[".repeat(100), "]".repeat(100));
         assert!(read(&deep).ends_with(DEEP), "{}", read(&deep));
