@@ -34,6 +34,10 @@ const BROKEN: &[(&str, &str)] = &[
         "2:1: services.a.retries: there is no such key; write `retry_attempts`, which counts the first attempt too",
     ),
     (
+        "[services.a]\nurl = \"http://a\"\nweight = 2",
+        "3:1: services.a.weight: there is no such key; it is said of one of several places: `endpoints = [{ url = \"…\", weight = 2 }]`",
+    ),
+    (
         "[services.a]\nidempotent = true",
         "2:1: services.a.idempotent: there is no such key; it is said of one tool: `tools.<name>.idempotent`",
     ),

@@ -34,6 +34,10 @@ const SERVICE_HINTS: Hints = &[
     ("read_only", "there is no such key; it is said of one tool: `tools.<name>.read_only`"),
     ("retries", "there is no such key; write `retry_attempts`, which counts the first attempt too"),
     ("token", "there is no such key; did you mean `auth_token`?"),
+    (
+        "weight",
+        "there is no such key; it is said of one of several places: `endpoints = [{ url = \"…\", weight = 2 }]`",
+    ),
 ];
 const RETENTION: RangeInclusive<Duration> = Duration::from_secs(3_600)..=duration::LONGEST;
 
