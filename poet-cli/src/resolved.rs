@@ -3,7 +3,8 @@
 
 use crate::lines::wrapped;
 use poet_domains::MCP_INTEGRATION;
-use poet_runtime::config::{Config, ServiceConfig, ToolConfig};
+use poet_runtime::calendar::Window;
+use poet_runtime::config::{Config, Endpoint, ServiceConfig, ToolConfig};
 use poet_runtime::parameter::{self, Growth, Values};
 use poet_runtime::report::text::Style;
 use poet_runtime::{FailureKind, Profile};
@@ -16,7 +17,7 @@ const ANY: &str = "";
 
 /// A service and what holds for it.
 pub(crate) struct Resolved<'c> {
-    pub(crate) service: &'c ServiceConfig,
+    service: &'c ServiceConfig,
     profile: &'static Profile,
     /// What may be meant otherwise.
     note: Option<String>,
@@ -39,11 +40,13 @@ impl<'c> Resolved<'c> {
 
     fn reached(&self) -> String {
         let service = self.service;
+        if !service.has_address() {
+            return "called by functions".to_owned();
+        }
         let mut reached = match &service.command {
-            _ if !service.has_address() => return "called by functions".to_owned(),
             Some(command) => format!("{}  {command}", service.transport.as_str()),
             None => {
-                let one = |endpoint: &poet_runtime::config::Endpoint| match endpoint.weight {
+                let one = |endpoint: &Endpoint| match endpoint.weight {
                     1 => endpoint.showable(),
                     weight => format!("{} (weight {weight})", endpoint.showable()),
                 };
@@ -117,10 +120,9 @@ impl<'c> Resolved<'c> {
     /// The service as JSON, times in seconds.
     pub(crate) fn json(&self) -> Value {
         let service = self.service;
-        let endpoint = |endpoint: &poet_runtime::config::Endpoint| json!({ "url": endpoint.showable(), "weight": endpoint.weight });
+        let endpoint = |endpoint: &Endpoint| json!({ "url": endpoint.showable(), "weight": endpoint.weight });
         let tools: Map<_, _> = service.tools.iter().map(|(name, tool)| (name.clone(), self.tool(name, tool))).collect();
-        let windows =
-            |windows: &[poet_runtime::calendar::Window]| windows.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let windows = |windows: &[Window]| windows.iter().map(ToString::to_string).collect::<Vec<_>>();
         let mut shown = json!({
             "name": service.name,
             "transport": service.has_address().then(|| service.transport.as_str()),

@@ -110,7 +110,7 @@ impl<'t> Tree<'t> {
             Event::Scalar(text, style, anchor, tag) => (anchor, tag, scalar(text, style)),
             Event::SequenceStart(anchor, tag) => (anchor, tag, self.list(depth)?),
             Event::MappingStart(anchor, tag) => (anchor, tag, self.table(depth)?),
-            Event::Alias(anchor) => return self.alias(anchor, at),
+            Event::Alias(anchor) => return self.alias(anchor, at, depth),
             // The parser puts nothing else where a value stands.
             _ => return Err((at, "expected a value".to_owned())),
         };
@@ -124,12 +124,15 @@ impl<'t> Tree<'t> {
         Ok(node)
     }
 
-    fn alias(&mut self, anchor: usize, at: usize) -> Result<Node, Broken> {
+    fn alias(&mut self, anchor: usize, at: usize, depth: usize) -> Result<Node, Broken> {
         let Some(node) = self.anchors.get(&anchor) else {
             return Err((at, "an alias inside what it stands for never ends".to_owned()));
         };
         // Where it is written, so that a problem is placed where its key is; what is in it is placed where it is.
         let node = Node { at, ..node.clone() };
+        if depth + height(&node) > DEEPEST {
+            return Err((at, DEEP.to_owned()));
+        }
         self.values += size(&node);
         if self.values > MOST { Err((at, HUGE.to_owned())) } else { Ok(node) }
     }
@@ -206,6 +209,17 @@ fn last_line(text: &str) -> usize {
     line + text[line..].find(|c: char| !c.is_whitespace()).unwrap_or_default()
 }
 
+/// How many levels a value has below its own.
+fn height(node: &Node) -> usize {
+    let below = match &node.value {
+        Value::List(list) => list.iter().map(height).max(),
+        Value::Table(entries) => entries.iter().map(|entry| height(&entry.node)).max(),
+        _ => None,
+    };
+    below.map_or(0, |below| below + 1)
+}
+
+/// How many values a value is, its own included.
 fn size(node: &Node) -> usize {
     1 + match &node.value {
         Value::List(list) => list.iter().map(size).sum(),
@@ -410,6 +424,8 @@ mod tests {
         let level = |n: usize| format!("l{n}: &l{n} [{}]\n", vec![format!("*l{}", n - 1); 10].join(", "));
         let laughs = (1..10).fold("l0: &l0 x\n".to_owned(), |text, n| text + &level(n));
         assert!(read(&laughs).ends_with(HUGE), "{}", read(&laughs));
+        let stairs = format!("a: &a {0}x{1}\nb: {0}*a{1}\n", "[".repeat(40), "]".repeat(40));
+        assert!(read(&stairs).ends_with(DEEP), "{}", read(&stairs));
     }
 
     proptest! {
