@@ -481,6 +481,16 @@ pub fn find(name: &str) -> Option<&'static Parameter> {
     ALL.iter().copied().find(|parameter| parameter.name == name)
 }
 
+/// How delays grow from one retry to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Growth {
+    /// Each is twice as long as the one before.
+    #[default]
+    Doubling,
+    /// Each is longer than the one before by so much: whole milliseconds, from one of them to a minute.
+    By(Duration),
+}
+
 /// The values in force for one service and operation, found once and read by every call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Values {
@@ -494,6 +504,8 @@ pub struct Values {
     pub base_delay: Duration,
     /// The longest delay before a retry.
     pub max_delay: Duration,
+    /// How delays grow from one retry to the next.
+    pub growth: Growth,
     /// The longest a whole call may take.
     pub deadline: Duration,
     /// Failures of each kind in a row that open the circuit, by [`FailureKind::index`].
@@ -542,6 +554,7 @@ impl Values {
             attempt_timeout_pinned: false,
             base_delay: profile.base_delay,
             max_delay: profile.max_delay,
+            growth: Growth::Doubling,
             deadline: profile.deadline,
             failure_threshold: [saturated(profile.failure_threshold); FailureKind::ALL.len()],
             success_credit: 1.0,

@@ -27,7 +27,7 @@ pub use chain::{Chain, ChainCall, ChainStep, execute_chain};
 pub use connection::{Era, Limits, McpConnection, Pending, Target, ToolAnswer, ToolCall, ToolInfo};
 pub use fault::{Fault, McpError};
 pub(crate) use resource::caller;
-pub use resource::{McpRequest, McpResource};
+pub use resource::{McpRequest, McpResource, Repeatable};
 pub use session::{Connector, Session};
 pub use templates::{execute_workflow, workflow, workflows};
 
