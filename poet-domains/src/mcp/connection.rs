@@ -172,6 +172,16 @@ impl Target {
     }
 }
 
+impl Target {
+    /// The same at another address; a program is where it is.
+    pub(super) fn at(&self, address: &str) -> Self {
+        match self {
+            Self::Http { token, .. } => Self::Http { url: address.to_owned(), token: token.clone() },
+            program @ Self::Stdio { .. } => program.clone(),
+        }
+    }
+}
+
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

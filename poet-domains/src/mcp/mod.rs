@@ -5,7 +5,8 @@
 //! blocking    the same for synchronous functions
 //! step        a call as a step of a plan
 //! chain       plans from data                          templates: those that come along
-//! session     one supervised connection per service    connect once, share, probe, replace
+//! fleet       the endpoints of a service               choose one, keep its connections, fall back on another
+//! session     one supervised connection                connect once, share, probe, replace
 //! connection  what a connection is; plain types        a fake fits here
 //! sdk         the only module that names the SDK
 //! classify    what an error says about the service     pure
@@ -17,6 +18,7 @@ mod chain;
 mod classify;
 mod connection;
 mod fault;
+mod fleet;
 mod resource;
 mod sdk;
 mod session;
@@ -26,9 +28,10 @@ mod templates;
 pub use chain::{Chain, ChainCall, ChainStep, execute_chain};
 pub use connection::{Era, Limits, McpConnection, Pending, Target, ToolAnswer, ToolCall, ToolInfo};
 pub use fault::{Fault, McpError};
+pub use fleet::EndpointStatus;
 pub(crate) use resource::caller;
 pub use resource::{McpRequest, McpResource, Repeatable};
-pub use session::{Connector, Session};
+pub use session::{ConnectionState, Connector, Session};
 pub use templates::{execute_workflow, workflow, workflows};
 
 use poet_runtime::Class;

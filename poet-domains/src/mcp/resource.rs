@@ -6,12 +6,11 @@
 
 use super::blocking;
 use super::connection::{Limits, Target, ToolInfo};
-use super::fault::McpError;
+use super::fleet::{EndpointStatus, Fleet, Place, failure};
 use super::session::{Due, Session};
 use crate::MCP_INTEGRATION;
-use poet_runtime::config::{ServiceConfig, ToolConfig, Transport};
-use poet_runtime::service::{AttemptContext, CacheKey, CacheWish, Caller, Failure, Fetched, Request, ServiceCall};
-use poet_runtime::store::BoxFuture;
+use poet_runtime::config::{Endpoint, ServiceConfig, ToolConfig, Transport};
+use poet_runtime::service::{CacheKey, CacheWish, Caller, Request, ServiceCall};
 use poet_runtime::{AsPriority, Clock, Error, Priority, Reply, Runtime};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -110,8 +109,66 @@ impl McpResource {
     /// If there is no such service, or no answer.
     pub async fn list_tools(&self) -> Result<Vec<ToolInfo>, Error> {
         let runtime = Runtime::current();
-        let session = runtime.extension::<Connections>().session(runtime.service(&self.service)?)?;
-        Ok(list(&runtime, &self.service, &session, None).await?.to_vec())
+        let fleet = runtime.extension::<Connections>().fleet(runtime.service(&self.service)?)?;
+        Ok(list(&runtime, &self.service, &fleet, None).await?.to_vec())
+    }
+
+    /// How each of its endpoints stands, as calls of this process showed it.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such service.
+    pub fn endpoints(&self) -> Result<Vec<EndpointStatus>, Error> {
+        let runtime = Runtime::current();
+        Ok(runtime.extension::<Connections>().fleet(runtime.service(&self.service)?)?.status())
+    }
+
+    /// Adds an endpoint for this process, or gives the one of that address another weight.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such service, or it is a program.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use poet_domains::mcp::McpResource;
+    /// use poet_runtime::Runtime;
+    /// use poet_runtime::config::{Config, Endpoint, ServiceConfig};
+    ///
+    /// # fn main() -> Result<(), poet_runtime::Error> {
+    /// # let store = poet_runtime::store::MemoryStore::default();
+    /// let config = Config::default().service(ServiceConfig::http("crm", "http://one.test/mcp"));
+    /// let runtime = Runtime::builder().config(config).store(store).build()?;
+    /// # let runtime = tokio::runtime::Runtime::new().unwrap().block_on(runtime.scope(async {
+    /// let crm = McpResource::new("crm");
+    /// crm.add_endpoint(&Endpoint::new("http://two.test/mcp"))?;
+    /// assert_eq!(crm.endpoints()?.len(), 2);
+    /// assert!(crm.remove_endpoint("http://one.test/mcp")?);
+    /// # Ok::<_, poet_runtime::Error>(())
+    /// # }))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn add_endpoint(&self, endpoint: &Endpoint) -> Result<(), Error> {
+        let runtime = Runtime::current();
+        let config = runtime.service(&self.service)?;
+        if config.transport == Transport::Stdio {
+            return Err(Error::configuration(format!("service `{}` is a program and has no endpoints", config.name)));
+        }
+        runtime.extension::<Connections>().fleet(config)?.add(Place::from(endpoint));
+        Ok(())
+    }
+
+    /// Takes an endpoint away for this process; the calls under way at it end undisturbed. `false` where there is none of
+    /// that address, or no other one.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such service.
+    pub fn remove_endpoint(&self, url: &str) -> Result<bool, Error> {
+        let runtime = Runtime::current();
+        Ok(runtime.extension::<Connections>().fleet(runtime.service(&self.service)?)?.remove(url))
     }
 
     /// [`list_tools`](Self::list_tools) for synchronous functions: blocks the thread.
@@ -241,20 +298,20 @@ impl McpRequest {
         }
         let runtime = Runtime::current();
         let config = runtime.service(service)?;
-        let session = &runtime.extension::<Connections>().session(config)?;
+        let fleet = runtime.extension::<Connections>().fleet(config)?;
         let unset = ToolConfig::default();
         let configured = config.tools.get(tool).unwrap_or(&unset);
 
         let mut deadline = self.deadline;
-        if asks_the_server(self.idempotent, config, configured) && !session.knows_tools() {
+        if asks_the_server(self.idempotent, config, configured) && !fleet.knows_tools() {
             // Once for every service. The time it takes is the call's.
             let limit = deadline.or(configured.deadline).or(config.deadline).unwrap_or(MCP_INTEGRATION.deadline);
             let clock = Clock::system();
             let began = clock.now();
-            list(&runtime, service, session, Some(limit)).await?;
+            list(&runtime, service, &fleet, Some(limit)).await?;
             deadline = Some(limit.saturating_sub(clock.now().saturating_duration_since(began)));
         }
-        let claims = config.trusted.then(|| session.known_tool(tool)).flatten();
+        let claims = config.trusted.then(|| fleet.known_tool(tool)).flatten();
         let nature = nature(self.idempotent, configured, claims.as_ref());
         let request = Request {
             arguments: arguments.clone(),
@@ -271,7 +328,7 @@ impl McpRequest {
             invalidates: self.invalidates.clone(),
             ..Request::new(&**service, tool, &MCP_INTEGRATION)
         };
-        runtime.request(request, Arc::new(session.clone())).await
+        runtime.request(request, fleet.caller()).await
     }
 
     /// [`call`](Self::call) for synchronous functions: blocks the thread.
@@ -284,20 +341,9 @@ impl McpRequest {
     }
 }
 
-impl Caller for Session {
-    fn attempt<'a>(&'a self, request: &'a Request, attempt: AttemptContext) -> BoxFuture<'a, Result<Fetched, Failure>> {
-        Box::pin(async move {
-            let due = Due::of_attempt(attempt.until);
-            let answer = self.call_once(&request.operation, &request.arguments, &due, None).await.map_err(failure)?;
-            Ok(Fetched::from(answer.value))
-        })
-    }
-}
-
 /// Finds who sends the requests of a service: for calls that were put off and are made by a worker.
 pub(crate) fn caller(runtime: &Runtime, service: &str) -> Result<Arc<dyn Caller>, Error> {
-    let session = runtime.extension::<Connections>().session(runtime.service(service)?)?;
-    Ok(Arc::new(session))
+    Ok(runtime.extension::<Connections>().fleet(runtime.service(service)?)?.caller())
 }
 
 /// What tells one set of credentials from another, and does not tell what they are.
@@ -310,21 +356,16 @@ fn identity(config: &ServiceConfig) -> u64 {
 async fn list(
     runtime: &Runtime,
     service: &str,
-    session: &Session,
+    fleet: &Fleet,
     deadline: Option<Duration>,
 ) -> Result<Arc<[ToolInfo]>, Error> {
     // Those who call a server first all at once ask it once.
     let coalesce = Some(CacheKey::of(&(LIST, service)));
     let call =
         ServiceCall { repeatable: true, deadline, coalesce, ..ServiceCall::new(service, LIST, &MCP_INTEGRATION) };
-    let answer = runtime.call(&call, |attempt| async move {
-        session.list_once(&Due::of_attempt(attempt.until)).await.map_err(failure)
-    });
+    let answer =
+        runtime.call(&call, |attempt| async move { fleet.list(Due::of_attempt(attempt.until)).await.map_err(failure) });
     Ok(answer.await?.value)
-}
-
-fn failure(error: McpError) -> Failure {
-    Failure::new(error.class(), error)
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -416,25 +457,34 @@ pub(super) fn nature(idempotent: bool, tool: &ToolConfig, claims: Option<&ToolIn
 
 /// The connections of one runtime, one for each service; they end with it.
 #[derive(Debug, Default)]
-pub(super) struct Connections(Mutex<HashMap<String, Session>>);
+pub(super) struct Connections(Mutex<HashMap<String, Fleet>>);
 
 impl Connections {
-    pub(super) fn session(&self, config: &ServiceConfig) -> Result<Session, Error> {
-        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(session) = sessions.get(&config.name) {
-            return Ok(session.clone());
+    pub(super) fn fleet(&self, config: &ServiceConfig) -> Result<Fleet, Error> {
+        let mut fleets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fleet) = fleets.get(&config.name) {
+            return Ok(fleet.clone());
         }
-        let session = Session::new(target(config)?, Limits::default());
-        sessions.insert(config.name.clone(), session.clone());
-        Ok(session)
+        let target = target(config)?;
+        let places = match &config.command {
+            Some(command) if config.transport == Transport::Stdio => {
+                vec![Place { address: command.clone(), shown: command.clone(), weight: 1 }]
+            }
+            _ => config.endpoints.iter().map(Place::from).collect(),
+        };
+        let limits = Limits { connect: config.pool.connection_timeout, ..Limits::default() };
+        let connect = move |place: &Place| Session::new(target.at(&place.address), limits);
+        let fleet = Fleet::new(places, config.pool, config.balancer, connect);
+        fleets.insert(config.name.clone(), fleet.clone());
+        Ok(fleet)
     }
 }
 
+/// How the service is spoken to, at the first of its endpoints.
 fn target(config: &ServiceConfig) -> Result<Target, Error> {
     let missing = |what: &str| Error::configuration(format!("service `{}` has no {what}", config.name));
     match config.transport {
         Transport::Http => {
-            // Of several the first: calls are not spread over them yet.
             let endpoint = config.endpoints.first().ok_or_else(|| missing("endpoint to call its tools at"))?;
             let token = config.auth_token.as_ref().map(|token| token.expose().to_owned());
             Ok(Target::Http { url: endpoint.url.clone(), token })

@@ -45,9 +45,45 @@ struct Shared {
     state: Mutex<State>,
 }
 
+/// How a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionState {
+    /// Nobody has called yet, or it was closed because nobody did for long.
+    Unconnected,
+    /// The last try to connect failed; the next call tries again.
+    Failed,
+    /// It is being made for the first time.
+    Connecting,
+    /// It was lost or replaced, and is being made again.
+    Reconnecting,
+    /// It is there, as far as is known.
+    Connected,
+}
+
+impl ConnectionState {
+    /// The name used in reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unconnected => "unconnected",
+            Self::Failed => "failed",
+            Self::Connecting => "connecting",
+            Self::Reconnecting => "reconnecting",
+            Self::Connected => "connected",
+        }
+    }
+
+    /// The better it stands the higher.
+    pub(super) const fn rank(self) -> u8 {
+        self as u8
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
     slot: Slot,
+    /// Whether the last try to connect failed.
+    failed: bool,
     era: Option<Era>,
     tools: Option<Arc<[ToolInfo]>>,
     connects: u64,
@@ -67,6 +103,7 @@ enum Slot {
 #[derive(Debug)]
 struct Live {
     connection: Arc<dyn McpConnection>,
+    since: Instant,
     suspect: AtomicBool,
     /// Found not to answer; whoever still holds it looks for another one.
     condemned: AtomicBool,
@@ -109,19 +146,19 @@ impl Session {
     /// How often a connection was started; more than once only if one was lost.
     #[must_use]
     pub fn connects(&self) -> u64 {
-        self.state().connects
+        self.state_of().connects
     }
 
     /// What the server said about a tool when it was last connected; `None` if it never was, or has no such tool.
     #[must_use]
     pub fn known_tool(&self, name: &str) -> Option<ToolInfo> {
-        self.state().tools.as_ref()?.iter().find(|tool| tool.name == name).cloned()
+        self.state_of().tools.as_ref()?.iter().find(|tool| tool.name == name).cloned()
     }
 
     /// Whether the server's tools are known, from a connection of now or before.
     #[must_use]
     pub fn knows_tools(&self) -> bool {
-        self.state().tools.is_some()
+        self.state_of().tools.is_some()
     }
 
     /// Calls a tool; ends by `until`.
@@ -166,14 +203,48 @@ impl Session {
     pub(super) async fn list_once(&self, due: &Due) -> Result<Arc<[ToolInfo]>, McpError> {
         let live = self.live(due.connected).await?;
         let tools = self.watch(&live, live.connection.list_tools(due.answered)).await?;
-        self.state().tools = Some(tools.clone());
+        self.state_of().tools = Some(tools.clone());
         Ok(tools)
     }
 
     /// Lets go of the connection; it is closed in the background once no call uses it. The next call connects anew.
     pub fn close(&self) {
-        let slot = std::mem::take(&mut self.state().slot);
+        let slot = std::mem::take(&mut self.state_of().slot);
         drop(slot);
+    }
+
+    /// How the connection stands.
+    #[must_use]
+    pub fn state(&self) -> ConnectionState {
+        let state = self.state_of();
+        match &state.slot {
+            Slot::Live(live) if !live.connection.is_dead() => ConnectionState::Connected,
+            Slot::Connecting(_) if state.connects > 1 => ConnectionState::Reconnecting,
+            Slot::Connecting(_) => ConnectionState::Connecting,
+            Slot::Empty | Slot::Live(_) if state.failed => ConnectionState::Failed,
+            Slot::Empty | Slot::Live(_) => ConnectionState::Unconnected,
+        }
+    }
+
+    /// Since when it is connected; `None` where it is not.
+    pub(super) fn connected_at(&self) -> Option<Instant> {
+        match &self.state_of().slot {
+            Slot::Live(live) if !live.connection.is_dead() => Some(live.since),
+            _ => None,
+        }
+    }
+
+    /// Connects, unless it is connected.
+    pub(super) async fn connect(&self, until: Instant) -> Result<(), McpError> {
+        self.live(until).await.map(drop)
+    }
+
+    /// Asks the server whether it still answers, and connects anew where it does not.
+    pub(super) async fn examine(&self, until: Instant) -> Result<(), McpError> {
+        if let Slot::Live(live) = &self.state_of().slot {
+            live.suspect.store(true, Ordering::Relaxed);
+        }
+        self.connect(until).await
     }
 
     /// Waits for the answer to a request and learns from how it ended, if only by being dropped.
@@ -185,7 +256,7 @@ impl Session {
         result
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state_of(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -199,7 +270,7 @@ impl Session {
                 Step::Use(live) => return Ok(live),
                 Step::Check(live) => {
                     if live.check(until, self.0.limits.health_probe).await? {
-                        self.state().tools = Some(live.connection.tools());
+                        self.state_of().tools = Some(live.connection.tools());
                         return Ok(live);
                     }
                     self.discard(&live);
@@ -220,7 +291,7 @@ impl Session {
     }
 
     fn step(&self) -> Step {
-        let mut state = self.state();
+        let mut state = self.state_of();
         match &state.slot {
             Slot::Live(live) if live.connection.is_dead() => {}
             Slot::Live(live) if live.is_doubtful() => return Step::Check(live.clone()),
@@ -248,15 +319,17 @@ impl Session {
         result: Result<(Arc<dyn McpConnection>, Era), McpError>,
         tell: &watch::Sender<Option<Outcome>>,
     ) -> Outcome {
-        let mut state = self.state();
+        let mut state = self.state_of();
         // Closed meanwhile: those who wait may use it, nobody else.
         let mine = matches!(&state.slot, Slot::Connecting(told) if told.same_channel(&tell.subscribe()));
         match result {
             Ok((connection, era)) => {
                 state.era = Some(era);
                 state.tools = Some(connection.tools());
+                state.failed = false;
                 let live = Arc::new(Live {
                     connection,
+                    since: Clock::system().now(),
                     suspect: false.into(),
                     condemned: false.into(),
                     checking: tokio::sync::Mutex::new(()),
@@ -269,6 +342,7 @@ impl Session {
             Err(error) => {
                 if mine {
                     state.slot = Slot::Empty;
+                    state.failed = true;
                 }
                 Err(error)
             }
@@ -276,14 +350,14 @@ impl Session {
     }
 
     fn forget(&self, connecting: &watch::Receiver<Option<Outcome>>) {
-        let mut state = self.state();
+        let mut state = self.state_of();
         if matches!(&state.slot, Slot::Connecting(told) if told.same_channel(connecting)) {
             state.slot = Slot::Empty;
         }
     }
 
     fn discard(&self, dead: &Arc<Live>) {
-        let mut state = self.state();
+        let mut state = self.state_of();
         let replaced = match &state.slot {
             Slot::Live(live) if Arc::ptr_eq(live, dead) => Some(std::mem::take(&mut state.slot)),
             _ => None,
@@ -293,7 +367,7 @@ impl Session {
     }
 
     fn forget_era(&self, live: &Arc<Live>) {
-        self.state().era = None;
+        self.state_of().era = None;
         self.discard(live);
     }
 
@@ -304,7 +378,7 @@ impl Session {
             Some(Fault::Session) => self.discard(live),
             Some(UNSUPPORTED_VERSION) => self.forget_era(live),
             // A server replaced by an older one refuses what it does not understand in ways of its own.
-            Some(Fault::Http { status: 400 | 404 | 405, .. }) if self.state().era == Some(Era::Modern) => {
+            Some(Fault::Http { status: 400 | 404 | 405, .. }) if self.state_of().era == Some(Era::Modern) => {
                 self.forget_era(live);
             }
             Some(Fault::Lost | Fault::Connect | Fault::Timeout { .. }) => live.suspect.store(true, Ordering::Relaxed),
@@ -364,6 +438,16 @@ impl Due {
         const MARGIN: Duration = Duration::from_millis(5);
         let left = until.saturating_duration_since(Clock::system().now());
         Self { connected: until.checked_sub(MARGIN.min(left / 4)).unwrap_or(until), answered: until }
+    }
+
+    /// With less time to connect, so that there is some for another endpoint.
+    pub(super) fn connected_by(self, instant: Instant) -> Self {
+        Self { connected: self.connected.min(instant), ..self }
+    }
+
+    /// By when it has to be connected.
+    pub(super) fn connected(&self) -> Instant {
+        self.connected
     }
 
     /// For an attempt that the pipeline drops at that moment, and then says itself which of its limits it was.

@@ -47,8 +47,8 @@ impl Action for McpRequest {
         let tool = config.and_then(|config| config.tools.get(&self.tool)).unwrap_or(&unset);
         // What a trusted server claims counts once it is known; nobody is asked for the sake of an outlook.
         let claims = config.filter(|config| config.trusted).and_then(|config| {
-            let session = runtime.extension::<Connections>().session(config).ok()?;
-            session.known_tool(&self.tool)
+            let fleet = runtime.extension::<Connections>().fleet(config).ok()?;
+            fleet.known_tool(&self.tool)
         });
         let nature = nature(self.idempotent, tool, claims.as_ref());
         outlook.repeatable = nature.repeatable;

@@ -23,11 +23,22 @@ const BROKEN: &[(&str, &str)] = &[
     ("learnin = \"on\"", "1:1: learnin: there is no such key; did you mean `learning`?"),
     (
         "colour = 1",
-        "1:1: colour: there is no such key; expected `preset`, `store`, `learning`, `cache`, `queue` or `services`",
+        "1:1: colour: there is no such key; expected `preset`, `store`, `learning`, `cache`, `queue`, `connection_pool`, `load_balancer` or `services`",
     ),
     ("[service.crm]", "1:2: service: there is no such key; write `services.<name>`"),
     ("retry_policy = {}", "1:1: retry_policy: there is no such key; it is said of a service: `retry = \"standard\"`"),
-    ("connection_pool = {}", "1:1: connection_pool: pools of connections are not configured yet; remove the key"),
+    (
+        "connection_pool = { min_connections = 9, max_connections = 3 }",
+        "1:60: connection_pool.max_connections: of at least 9 connections at most 3 are allowed",
+    ),
+    (
+        "connection_pool = { max_idle_time = 10 }",
+        "1:37: connection_pool.max_idle_time: expected a duration from \"1s\" to \"7d\", found 10",
+    ),
+    (
+        "load_balancer = { strategy = \"roundrobin\" }",
+        "1:30: load_balancer.strategy: expected \"peak_ewma\", \"round_robin\", \"weighted_round_robin\", \"least_connections\", \"health_based\", \"response_time_based\" or \"random\", found \"roundrobin\"; did you mean \"round_robin\"?",
+    ),
     ("[store]\npaht = \"x\"", "2:1: store.paht: there is no such key; did you mean `path`?"),
     (
         "[services.a]\nretries = 2",

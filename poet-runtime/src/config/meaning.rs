@@ -5,7 +5,7 @@ use super::limits::{Limits, limits};
 use super::node::Node;
 use super::read::{Field, Hints, Reader};
 use super::service::ServiceConfig;
-use super::{Config, Preset, StoreConfig, address, bounds, duration, tool};
+use super::{Config, Preset, StoreConfig, address, bounds, connections, duration, tool};
 use crate::calendar::Window;
 use crate::site::Learning;
 use std::ops::RangeInclusive;
@@ -15,7 +15,6 @@ use std::time::Duration;
 const LEARNING: [(&str, Learning); 4] =
     [("on", Learning::On), ("review", Learning::Review), ("shadow", Learning::Shadow), ("off", Learning::Off)];
 const CONFIG_HINTS: Hints = &[
-    ("connection_pool", "pools of connections are not configured yet; remove the key"),
     ("profile", "profiles in configuration are not built yet; write `domain` of a service"),
     ("profiles", "profiles in configuration are not built yet; write `domain` of a service"),
     ("retry_policy", "there is no such key; it is said of a service: `retry = \"standard\"`"),
@@ -61,9 +60,16 @@ pub(super) fn config(reader: &mut Reader<'_>, root: &Node, folder: &Path) -> Con
     if let Some(field) = table.take("queue") {
         config.queue = bounds::queue(reader, &field, config.queue);
     }
+    if let Some(field) = table.take("connection_pool") {
+        config.pool = connections::pool(reader, &field, config.pool);
+    }
+    if let Some(field) = table.take("load_balancer") {
+        config.balancer = connections::balancer(reader, &field, config.balancer);
+    }
     if let Some(services) = table.take("services").and_then(|field| reader.table(&field)) {
         for (name, field) in services.entries() {
-            config.services.insert(name.to_owned(), service(reader, name, &field));
+            let service = service(reader, name, &field, &config);
+            config.services.insert(name.to_owned(), service);
         }
     }
     reader.refuse_rest(&table, CONFIG_HINTS);
@@ -102,8 +108,8 @@ fn store(reader: &mut Reader<'_>, field: &Field<'_>, folder: &Path, mut store: S
     store
 }
 
-fn service(reader: &mut Reader<'_>, name: &str, field: &Field<'_>) -> ServiceConfig {
-    let mut service = ServiceConfig::named(name);
+fn service(reader: &mut Reader<'_>, name: &str, field: &Field<'_>, config: &Config) -> ServiceConfig {
+    let mut service = ServiceConfig { balancer: config.balancer, ..ServiceConfig::named(name) };
     if name.trim().is_empty() {
         reader.refuse_key(field, "a service needs a name");
     }
@@ -111,6 +117,13 @@ fn service(reader: &mut Reader<'_>, name: &str, field: &Field<'_>) -> ServiceCon
         return service;
     };
     address::address(reader, field, &mut table, &mut service);
+    service.pool = connections::inherited(config, &service);
+    if let Some(field) = table.take("pool") {
+        service.pool = connections::pool(reader, &field, service.pool);
+    }
+    if let Some(field) = table.take("load_balancer") {
+        service.balancer = connections::balancer(reader, &field, service.balancer);
+    }
     service.domain = table.take("domain").and_then(|field| reader.word(&field));
     service.timezone = table.take("timezone").and_then(|field| timezone(reader, &field));
     service.learning = table.take("learning").and_then(|field| reader.choice(&field, &LEARNING, &[]));

@@ -11,6 +11,7 @@ mod broken;
 #[cfg(test)]
 mod broken_services;
 mod bytes;
+mod connections;
 mod contradiction;
 mod duration;
 mod held;
@@ -33,6 +34,7 @@ mod tests;
 mod tool;
 mod yaml;
 
+pub use connections::{Balance, BalancerConfig, PoolConfig};
 pub use duration::parse as parse_duration;
 pub use pins::Pins;
 pub use preset::Preset;
@@ -72,6 +74,11 @@ pub struct Config {
     pub cache: CacheBounds,
     /// How jobs are kept and run.
     pub queue: QueueConfig,
+    /// The connections to each endpoint of a service that does not say otherwise. What a file says here is in the services
+    /// it names already.
+    pub pool: PoolConfig,
+    /// How calls are spread over the endpoints of a service that does not say otherwise.
+    pub balancer: BalancerConfig,
     /// The services, by their names.
     pub services: BTreeMap<String, ServiceConfig>,
 }
@@ -117,6 +124,7 @@ impl Config {
 
 fn service_problems(name: &str, service: &ServiceConfig) -> Vec<String> {
     let path = Path::of(&["services", name]);
+    let pool = connections::problems(&path.key("pool"), &service.pool);
     let nameless = name.trim().is_empty().then(|| format!("{path}: a service needs a name"));
     let own = service.pin.problems().map(|problem| format!("{path}.{problem}"));
     let tools = service.tools.iter().flat_map(|(tool, config)| {
@@ -124,7 +132,7 @@ fn service_problems(name: &str, service: &ServiceConfig) -> Vec<String> {
         let pins: Vec<_> = config.pin.problems().map(|problem| format!("{path}.{problem}")).collect();
         pins.into_iter().chain(tool::problems(&path, config))
     });
-    nameless.into_iter().chain(own).chain(tools).collect()
+    nameless.into_iter().chain(pool).chain(own).chain(tools).collect()
 }
 
 /// What bounds the cache of a process.

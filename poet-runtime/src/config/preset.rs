@@ -1,6 +1,6 @@
 //! Defaults that go together, by where a program runs.
 
-use super::{CacheBounds, Config, QueueConfig, StoreConfig};
+use super::{CacheBounds, Config, PoolConfig, QueueConfig, StoreConfig};
 use crate::site::Learning;
 use std::time::Duration;
 
@@ -29,12 +29,14 @@ pub struct Preset {
     pub cache: bool,
     /// Whether the process runs jobs by itself.
     pub work: bool,
+    /// Connections to each endpoint that are kept open once it was called; programs of this machine are not meant.
+    pub min_connections: u32,
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Preset {
-    /// Where calls matter: the defaults, said to be meant.
+    /// Where calls matter: the defaults, said to be meant, and connections that are there before they are needed.
     pub const PRODUCTION: Self = Self {
         name: "production",
         learning: Learning::On,
@@ -42,6 +44,7 @@ impl Preset {
         retention: Duration::from_secs(30 * 86_400),
         cache: true,
         work: true,
+        min_connections: 5,
     };
     /// On the machine of a developer, where a program is to behave today as it did yesterday: it learns and reports, and
     /// applies nothing.
@@ -49,12 +52,20 @@ impl Preset {
         name: "development",
         learning: Learning::Shadow,
         retention: Duration::from_secs(7 * 86_400),
+        min_connections: 0,
         ..Self::PRODUCTION
     };
     /// In a test, where one must not know of another: nothing is learned, no answer is kept, no file is written, and jobs
     /// are run when the test says so.
-    pub const TEST: Self =
-        Self { name: "test", learning: Learning::Off, memory: true, retention: DAY, cache: false, work: false };
+    pub const TEST: Self = Self {
+        name: "test",
+        learning: Learning::Off,
+        memory: true,
+        retention: DAY,
+        cache: false,
+        work: false,
+        min_connections: 0,
+    };
     /// Every preset. Adding one is a constant and a line here.
     pub const ALL: &'static [&'static Self] = &[&Self::PRODUCTION, &Self::DEVELOPMENT, &Self::TEST];
 }
@@ -69,6 +80,7 @@ impl Config {
             store: StoreConfig { path: None, memory: preset.memory, retention: preset.retention },
             cache: CacheBounds { enabled: preset.cache, ..CacheBounds::default() },
             queue: QueueConfig { work: preset.work, ..QueueConfig::default() },
+            pool: PoolConfig { min_connections: preset.min_connections, ..PoolConfig::default() },
             ..Self::default()
         }
     }
@@ -89,7 +101,8 @@ mod tests {
     }
 
     #[test]
-    fn production_is_what_holds_where_nothing_is_said() {
-        assert_eq!(Config { preset: None, ..Config::preset(&Preset::PRODUCTION) }, Config::default());
+    fn production_is_what_holds_where_nothing_is_said_but_for_connections_that_are_kept_open() {
+        let production = Config { preset: None, pool: PoolConfig::default(), ..Config::preset(&Preset::PRODUCTION) };
+        assert_eq!(production, Config::default());
     }
 }

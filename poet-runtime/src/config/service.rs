@@ -1,5 +1,6 @@
 //! What is configured about a service and its tools: how it is reached, what may be assumed of it, what is pinned.
 
+use super::connections::{BalancerConfig, PoolConfig};
 use super::pins::Pins;
 use super::retry::RetryStrategy;
 use super::secret::Secret;
@@ -110,6 +111,10 @@ pub struct ServiceConfig {
     pub transport: Transport,
     /// Where it is reached, if it is no program.
     pub endpoints: Vec<Endpoint>,
+    /// The connections to each of them, or to the program.
+    pub pool: PoolConfig,
+    /// How calls are spread over them.
+    pub balancer: BalancerConfig,
     /// The program to start for [`Transport::Stdio`].
     pub command: Option<String>,
     /// The arguments of [`ServiceConfig::command`].
@@ -155,7 +160,29 @@ impl ServiceConfig {
 
     /// A service that is a program of this machine, started with [`ServiceConfig::arg`]s.
     pub fn stdio(name: impl Into<String>, command: impl Into<String>) -> Self {
-        Self { transport: Transport::Stdio, command: Some(command.into()), ..Self::named(name) }
+        let pool = PoolConfig { max_connections: 1, ..PoolConfig::default() };
+        Self { transport: Transport::Stdio, command: Some(command.into()), pool, ..Self::named(name) }
+    }
+
+    /// Adds an address of weight 1.
+    #[must_use]
+    pub fn endpoint(mut self, url: impl Into<String>) -> Self {
+        self.endpoints.push(Endpoint::new(url));
+        self
+    }
+
+    /// Says how many connections there are, and how long each lives.
+    #[must_use]
+    pub fn pool(mut self, pool: PoolConfig) -> Self {
+        self.pool = pool;
+        self
+    }
+
+    /// Says how calls are spread over the endpoints.
+    #[must_use]
+    pub fn balancer(mut self, balancer: BalancerConfig) -> Self {
+        self.balancer = balancer;
+        self
     }
 
     /// Adds an argument to the command.
@@ -269,6 +296,8 @@ impl fmt::Debug for ServiceConfig {
             .field("domain", &self.domain)
             .field("transport", &self.transport)
             .field("endpoints", &self.endpoints)
+            .field("pool", &self.pool)
+            .field("balancer", &self.balancer)
             .field("command", &self.command)
             .field("args", &format_args!("{} [redacted]", self.args.len()))
             .field("env", &self.env.keys().map(|name| (name, "[redacted]")).collect::<BTreeMap<_, _>>())

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 pub use super::request::{CacheWish, Caller, FallbackCall, Fetched, FindCaller, Request};
 pub use crate::key::CacheKey;
+pub use crate::policy::jitter::fraction;
 
 /// One call of a service, as its client describes it.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@
 //! generator and a run with one seed repeats byte for byte.
 
 /// A fraction in `0.0..1.0`, the same for the same arguments.
-pub(crate) fn fraction(seed: u64, counter: u64) -> f64 {
+pub fn fraction(seed: u64, counter: u64) -> f64 {
     let mut z = seed.wrapping_add(counter.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
