@@ -5,7 +5,9 @@ use crate::server::{Action, Asked, Server, event, http, json_http, rpc_error, ss
 use poet_domains::mcp::{Fault, Limits, McpError, Session, Target, ToolAnswer};
 use poet_runtime::Class;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 const DEADLINE: Duration = Duration::from_millis(400);
 
@@ -195,6 +197,25 @@ async fn a_stream_that_can_be_resumed_is_healed() {
         Action::Resume(sse_http("id: 1\nretry: 10\ndata: \n\n"), rest)
     });
     assert_eq!(answer.await.unwrap().text, "done");
+}
+
+#[tokio::test]
+async fn a_stream_that_broke_with_its_server_is_not_waited_for() {
+    let asked = Arc::new(Notify::new());
+    let arrived = asked.clone();
+    let server = Server::start(move |_| {
+        arrived.notify_one();
+        // An event with an id: a client may resume after it.
+        Action::Hold(sse_http("id: 1\ndata: \n\n"))
+    })
+    .await;
+    let session = connected(Target::http(server.url())).await;
+    // Less than all attempts to resume take.
+    let until = Instant::now() + Duration::from_secs(2);
+    let call = tokio::spawn(async move { session.call("write", &Map::new(), until, None).await });
+    asked.notified().await;
+    server.stop().await;
+    assert_eq!(call.await.unwrap().unwrap_err().fault(), Fault::Lost);
 }
 
 #[tokio::test]

@@ -350,7 +350,16 @@ impl StreamableHttpClient for Wire {
         }
         let response = match dressed(request, session_id.as_deref(), auth_header, custom_headers).send().await {
             Ok(response) => response,
-            Err(error) => return failed(error.into()),
+            Err(error) => {
+                return match WireError::from(error) {
+                    // Nobody is there any more who could go on with a broken stream: whoever waits is told now.
+                    WireError::Connect(error) => {
+                        tracing::debug!(%error, "the stream cannot be resumed");
+                        Err(StreamableHttpError::ServerDoesNotSupportSse)
+                    }
+                    error => failed(error),
+                };
+            }
         };
         let status = response.status();
         match status {
