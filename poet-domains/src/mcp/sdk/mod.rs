@@ -6,9 +6,11 @@
 //! calls that both time out and are cancelled when dropped.
 
 mod http;
+mod ledger;
 mod stdio;
 
 use self::http::{MAX_ANSWER, Wire, WireError};
+use self::ledger::{Ledger, Noted};
 use self::stdio::LastWords;
 use crate::mcp::connection::{Era, Limits, McpConnection, Pending, Target, ToolAnswer, ToolCall, ToolInfo};
 use crate::mcp::fault::{Fault, McpError};
@@ -135,10 +137,12 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     let changes = Arc::<AtomicU64>::default();
+    let ledger = Ledger::default();
+    let transport = Noted::new(transport.into_transport(), ledger.clone());
     match serve_client_with_lifecycle(Client { changes: changes.clone() }, transport, mode).await {
         Ok(service) => {
             service.peer().set_response_cache_config(ClientCacheConfig::disabled()).await;
-            Ok(Connection { service, tools: Mutex::new(Arc::from([])), changes, listed_after: 0.into(), words })
+            Ok(Connection { service, tools: Mutex::new(Arc::from([])), changes, listed_after: 0.into(), ledger, words })
         }
         Err(error) => Err(explained(from_handshake(error), words.as_ref()).await),
     }
@@ -181,6 +185,7 @@ struct Connection {
     changes: Arc<AtomicU64>,
     /// How many changes had been announced when the tools were listed.
     listed_after: AtomicU64,
+    ledger: Ledger,
     words: Option<LastWords>,
 }
 
@@ -211,7 +216,8 @@ impl Connection {
             Ok(handle) => handle,
             Err(error) => return Err(explained(from_service(error).before_sending(), self.words.as_ref()).await),
         };
-        let mut cancel = CancelOnDrop { peer, id: Some(handle.id.clone()) };
+        let id = handle.id.clone();
+        let mut cancel = CancelOnDrop { peer, id: Some(id.clone()) };
         let Some(answer) = bounded(until, &mut handle.rx).await else {
             // Too late for everybody: the guard tells the server.
             return Err(McpError::new(Fault::Timeout { sent: true }, ""));
@@ -219,7 +225,12 @@ impl Connection {
         cancel.id = None;
         match answer.unwrap_or(Err(ServiceError::TransportClosed)) {
             Ok(result) => Ok(result),
-            Err(error) => Err(explained(from_service(error), self.words.as_ref()).await),
+            Err(error) => {
+                let error = from_service(error);
+                let unsent = error.fault() == Fault::Lost && !self.ledger.was_handed(&id);
+                let error = if unsent { error.before_sending() } else { error };
+                Err(explained(error, self.words.as_ref()).await)
+            }
         }
     }
 
@@ -421,7 +432,8 @@ fn from_transport(error: DynamicTransportError) -> McpError {
         Ok(http) => return from_http(*http),
         Err(error) => error,
     };
-    McpError::caused_by(Fault::Lost, error.to_string(), error)
+    let fault = if ledger::says_unsent(&*error) { Fault::Connect } else { Fault::Lost };
+    McpError::caused_by(fault, error.to_string(), error)
 }
 
 fn from_http(error: StreamableHttpError<WireError>) -> McpError {
