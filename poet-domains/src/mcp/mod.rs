@@ -7,6 +7,7 @@
 //! chain       plans from data                          templates: those that come along
 //! session     one supervised connection per service    connect once, share, probe, replace
 //! connection  what a connection is; plain types        a fake fits here
+//! input       what a tool asks of a person             and who answers
 //! sdk         the only module that names the SDK
 //! classify    what an error says about the service     pure
 //! fault       the error itself
@@ -17,6 +18,7 @@ mod chain;
 mod classify;
 mod connection;
 mod fault;
+mod input;
 mod resource;
 mod sdk;
 mod session;
@@ -26,6 +28,7 @@ mod templates;
 pub use chain::{Chain, ChainCall, ChainStep, execute_chain};
 pub use connection::{Era, Limits, McpConnection, Pending, Target, ToolAnswer, ToolCall, ToolInfo};
 pub use fault::{Fault, McpError};
+pub use input::{Answering, Attended, Person, Question};
 pub(crate) use resource::caller;
 pub use resource::{McpRequest, McpResource};
 pub use session::{Connector, Session};

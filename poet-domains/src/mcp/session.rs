@@ -28,7 +28,7 @@ pub trait Connector: Send + Sync + fmt::Debug {
 
 impl Connector for Target {
     fn connect<'a>(&'a self, era: Option<Era>, limits: &'a Limits) -> Pending<'a, (Arc<dyn McpConnection>, Era)> {
-        Box::pin(sdk::connect(self, era, limits))
+        Box::pin(sdk::connect(self, None, era, limits))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::clock::by;
 use crate::server::{Action, Asked, Server, event, http, json_http, rpc_error, sse_http};
-use poet_domains::mcp::{Fault, Limits, McpError, Session, Target, ToolAnswer};
+use poet_domains::mcp::{Answering, Fault, Limits, McpError, Person, Question, Session, Target, ToolAnswer};
 use poet_runtime::Class;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -321,6 +321,43 @@ async fn a_server_that_asks_to_be_asked_again_is_and_one_that_asks_for_a_person_
         json!({ "resultType": "input_required", "inputRequests": { "confirm": confirm }, "requestState": "s1" });
     let (fault, class) = fault(move |asked| ask(asked, person.clone())).await;
     assert_eq!((fault, class), (Fault::Input, Class::Permanent));
+}
+
+/// Answers what is proposed, or nothing where nothing is.
+#[derive(Debug)]
+struct Agreeing;
+
+impl Person for Agreeing {
+    fn answer(&self, question: Question) -> Answering<'_> {
+        let proposed = question.defaults();
+        Box::pin(async move { (!proposed.is_empty()).then_some(proposed) })
+    }
+}
+
+#[tokio::test]
+async fn a_person_who_is_there_is_asked_and_the_answer_is_brought_back() {
+    let ask = |asked: &Asked, field: Value| {
+        let schema = json!({ "type": "object", "properties": { "sure": field } });
+        let confirm = json!({ "method": "elicitation/create", "params": {
+            "mode": "form", "message": "Sure?", "requestedSchema": schema,
+        } });
+        let result = json!({ "resultType": "input_required", "inputRequests": { "q": confirm }, "requestState": "s1" });
+        send(json_http(200, &[], &json!({ "jsonrpc": "2.0", "id": asked.id, "result": result })))
+    };
+    for (field, expected) in [
+        (json!({ "type": "boolean", "default": true }), json!({ "action": "accept", "content": { "sure": true } })),
+        (json!({ "type": "boolean" }), json!({ "action": "decline" })),
+    ] {
+        let script = move |asked: &Asked| match asked.before {
+            0 => ask(asked, field.clone()),
+            _ => send(json_http(200, &[], &asked.result(&format!("{} {}", asked.state, asked.answers["q"])))),
+        };
+        let server = Server::start(script).await;
+        let session = Session::new(Target::http(server.url()).attended_by(Agreeing), Limits::default());
+        let until = Instant::now() + Duration::from_secs(20);
+        let answer = session.call("write", &Map::new(), until, None).await.unwrap();
+        assert_eq!(answer.text, format!("\"s1\" {expected}"));
+    }
 }
 
 #[tokio::test]

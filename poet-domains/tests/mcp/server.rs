@@ -35,13 +35,14 @@ pub(crate) enum Speaks {
     Modern,
 }
 
-/// One `tools/call` as it arrived: how many came before it, its id, the `key` among its arguments, and the state it
-/// brings back.
+/// One `tools/call` as it arrived: how many came before it, its id, the `key` among its arguments, and the state and the
+/// answers it brings back.
 pub(crate) struct Asked {
     pub(crate) before: usize,
     pub(crate) id: Value,
     pub(crate) key: String,
     pub(crate) state: Value,
+    pub(crate) answers: Value,
 }
 
 impl Asked {
@@ -335,7 +336,8 @@ fn answer(shared: &Shared, request: &Request) -> Action {
             let before = shared.calls.fetch_add(1, Ordering::SeqCst);
             let key = message["params"]["arguments"]["key"].as_str().unwrap_or_default().to_owned();
             *shared.executions.lock().unwrap().entry(key.clone()).or_default() += 1;
-            (shared.script)(&Asked { before, id, key, state: message["params"]["requestState"].clone() })
+            let param = |name: &str| message["params"][name].clone();
+            (shared.script)(&Asked { before, id, key, state: param("requestState"), answers: param("inputResponses") })
         }
         "notifications/cancelled" => {
             shared.cancels.fetch_add(1, Ordering::SeqCst);
