@@ -240,13 +240,15 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     }
 }
 
-struct Request {
-    method: String,
-    headers: HashMap<String, String>,
-    body: Vec<u8>,
+/// One HTTP request.
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) headers: HashMap<String, String>,
+    pub(crate) body: Vec<u8>,
 }
 
-async fn read(stream: &mut BufReader<TcpStream>) -> Option<Request> {
+/// Reads a request; `None` once the client has hung up.
+pub(crate) async fn read(stream: &mut BufReader<TcpStream>) -> Option<Request> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);

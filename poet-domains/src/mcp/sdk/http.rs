@@ -9,9 +9,9 @@ use crate::mcp::classify;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use poet_runtime::Clock;
-use reqwest::{RequestBuilder, Response};
+use reqwest::{RequestBuilder, Response, Url};
 use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorData, JsonRpcMessage, RequestId, ServerJsonRpcMessage};
 use rmcp::transport::streamable_http_client::{
     SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
@@ -71,6 +71,9 @@ impl From<reqwest::Error> for WireError {
     }
 }
 
+/// A stream of events.
+pub(super) type Events = BoxStream<'static, std::result::Result<Sse, SseError>>;
+
 type Result<T> = std::result::Result<T, StreamableHttpError<WireError>>;
 
 fn failed<T>(error: WireError) -> Result<T> {
@@ -79,7 +82,7 @@ fn failed<T>(error: WireError) -> Result<T> {
 
 /// The HTTP client of one connection.
 #[derive(Clone, Debug)]
-pub(super) struct Wire(pub(super) reqwest::Client);
+pub(super) struct Wire(reqwest::Client);
 
 /// What has to be known of a message to judge the answer to it.
 struct Asked {
@@ -137,6 +140,48 @@ impl Wire {
             Err(error) => return failed(error),
         };
         if response.status().is_success() { succeeded(response, asked).await } else { refused(response, asked).await }
+    }
+}
+
+/// What HTTP+SSE is made of, where an answer does not come with the request it answers.
+impl Wire {
+    /// Opens a stream of events that belongs to no request.
+    pub(super) async fn open(&self, url: &Url, token: Option<String>) -> std::result::Result<Events, WireError> {
+        let request = self.0.get(url.clone()).header(ACCEPT, EVENTS);
+        let response = dressed(request, None, token, HashMap::new()).send().await?;
+        let status = response.status();
+        if !status.is_success() {
+            let retry_after = retry_after(response.headers());
+            let text = read(response, MAX_FAILURE).await.unwrap_or_default();
+            return Err(WireError::Status { status: status.as_u16(), retry_after, text: preview(&text) });
+        }
+        if !has_type(&response, EVENTS) {
+            return Err(WireError::Answer(format!("HTTP {status}, but no stream of events")));
+        }
+        Ok(events(response, None))
+    }
+
+    /// Hands a message over. Its answer comes on the stream; one that comes here all the same is given back.
+    pub(super) async fn hand_over(
+        &self,
+        url: &Url,
+        message: &ClientJsonRpcMessage,
+        token: Option<String>,
+    ) -> std::result::Result<Option<ServerJsonRpcMessage>, WireError> {
+        let asked = Asked::about(message, true);
+        let request = dressed(self.0.post(url.clone()), None, token, HashMap::new());
+        let response = request.json(message).send().await?;
+        if response.status().is_success() {
+            // To its end, so that the connection can be used again; what it says does not matter.
+            let _ = read(response, MAX_FAILURE).await;
+            return Ok(None);
+        }
+        match refused(response, asked).await {
+            Ok(StreamableHttpPostResponse::Json(answer, _)) => Ok(Some(answer)),
+            Ok(_) => Ok(None),
+            Err(StreamableHttpError::Client(error)) => Err(error),
+            Err(other) => Err(WireError::Answer(other.to_string())),
+        }
     }
 }
 
@@ -200,10 +245,7 @@ async fn succeeded(response: Response, asked: Asked) -> Result<StreamableHttpPos
 
 async fn refused(response: Response, asked: Asked) -> Result<StreamableHttpPostResponse> {
     let status = response.status();
-    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(|value| {
-        let clock = Clock::system();
-        crate::http::read_retry_after(value, clock.anchor().wall(clock.now()))
-    });
+    let retry_after = retry_after(response.headers());
     // A body that cannot be read takes nothing away from the status.
     let body = read(response, MAX_FAILURE).await.unwrap_or_default();
     let is_auth = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
@@ -235,6 +277,13 @@ async fn refused(response: Response, asked: Asked) -> Result<StreamableHttpPostR
     }
 }
 
+/// How long a server asks to be left alone.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    let clock = Clock::system();
+    crate::http::read_retry_after(value, clock.anchor().wall(clock.now()))
+}
+
 fn has_type(response: &Response, kind: &str) -> bool {
     response.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(kind.as_bytes()))
 }
@@ -254,7 +303,7 @@ async fn read(mut response: Response, limit: usize) -> Result<String> {
     }
 }
 
-fn preview(body: &str) -> String {
+pub(super) fn preview(body: &str) -> String {
     const SHOWN: usize = 256;
     match body.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &body[..end]),
@@ -263,7 +312,7 @@ fn preview(body: &str) -> String {
 }
 
 /// The events of an answer; an error without id on the stream of a request is the answer to that request.
-fn events(response: Response, id: Option<RequestId>) -> BoxStream<'static, std::result::Result<Sse, SseError>> {
+fn events(response: Response, id: Option<RequestId>) -> Events {
     let mut size = EventSize::default();
     let bytes = response.bytes_stream().map(move |chunk| {
         let chunk = chunk.map_err(|error| WireError::Lost(error.without_url()))?;
@@ -343,7 +392,7 @@ impl StreamableHttpClient for Wire {
         last_event_id: Option<String>,
         auth_header: Option<String>,
         custom_headers: HashMap<HeaderName, HeaderValue>,
-    ) -> Result<BoxStream<'static, std::result::Result<Sse, SseError>>> {
+    ) -> Result<Events> {
         let mut request = self.0.get(uri.as_ref()).header(ACCEPT, EVENTS);
         if let Some(last) = last_event_id {
             request = request.header("last-event-id", last);
@@ -387,15 +436,15 @@ impl StreamableHttpClient for Wire {
     }
 }
 
-/// An HTTP client for an address; `Err` says what is wrong with the address or with this machine's certificates.
-pub(super) fn client(url: &str) -> std::result::Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
-    let url = reqwest::Url::parse(url)?;
+/// An address of HTTP, and a client for it; `Err` says what is wrong with it or with this machine's certificates.
+pub(super) fn client(url: &str) -> std::result::Result<(Wire, Url), Box<dyn std::error::Error + Send + Sync>> {
+    let url = Url::parse(url)?;
     let secure = match url.scheme() {
         "https" => true,
         "http" => false,
         other => return Err(format!("`{other}` is no scheme of an HTTP address").into()),
     };
-    Ok(reqwest::Client::builder()
+    let client = reqwest::Client::builder()
         .tls_backend_preconfigured(tls(secure)?)
         .connect_timeout(Duration::from_secs(10))
         // Longer than a pause between calls, shorter than the idle limit of common servers: a connection the server
@@ -403,11 +452,21 @@ pub(super) fn client(url: &str) -> std::result::Result<reqwest::Client, Box<dyn 
         .pool_idle_timeout(Duration::from_secs(15))
         // A redirect may turn a POST into a GET, or carry the token to another host. It is reported, not followed.
         .redirect(reqwest::redirect::Policy::none())
-        .build()?)
+        .build()?;
+    Ok((Wire(client), url))
+}
+
+/// The last cause in a chain: "connection refused" rather than "error sending request".
+pub(super) fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut deepest = error;
+    while let Some(cause) = deepest.source() {
+        deepest = cause;
+    }
+    deepest.to_string()
 }
 
 /// The program's own provider of cryptography if it installed one, else ours, for this client only.
-fn tls(secure: bool) -> std::result::Result<rustls::ClientConfig, rustls::Error> {
+pub(super) fn tls(secure: bool) -> std::result::Result<rustls::ClientConfig, rustls::Error> {
     use rustls_platform_verifier::BuilderVerifierExt;
     let provider = rustls::crypto::CryptoProvider::get_default()
         .cloned()

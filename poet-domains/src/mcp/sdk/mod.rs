@@ -7,9 +7,12 @@
 
 mod http;
 mod ledger;
+mod sse;
 mod stdio;
+#[cfg(feature = "websocket")]
+mod websocket;
 
-use self::http::{MAX_ANSWER, Wire, WireError};
+use self::http::{MAX_ANSWER, WireError, deepest};
 use self::ledger::{Ledger, Noted};
 use self::stdio::LastWords;
 use crate::mcp::connection::{Era, Limits, McpConnection, Pending, Target, ToolAnswer, ToolCall, ToolInfo};
@@ -53,6 +56,7 @@ pub(super) async fn connect(
     limits: &Limits,
 ) -> Result<(Arc<dyn McpConnection>, Era), McpError> {
     let all = async {
+        let known = if target.is_legacy_only() { Some(Era::Legacy) } else { known };
         let remembered = match known {
             Some(Era::Modern) => Some(establish(target, person, modern()).await),
             Some(Era::Legacy) => Some(establish(target, person, ClientLifecycleMode::Initialize).await),
@@ -60,7 +64,7 @@ pub(super) async fn connect(
         };
         let connection = match remembered {
             Some(Ok(connection)) => connection,
-            Some(Err(error)) if settles_it(error.fault()) => return Err(error),
+            Some(Err(error)) if settles_it(error.fault()) || target.is_legacy_only() => return Err(error),
             // Never asked, or replaced by a server of the other era.
             Some(Err(_)) | None => discover(target, person, limits.era_probe).await?,
         };
@@ -118,8 +122,7 @@ async fn establish(
     let client = Client { changes: Arc::default(), person: person.cloned() };
     match target {
         Target::Http { url, token } => {
-            let wire =
-                http::client(url).map_err(|error| McpError::caused_by(Fault::Start, error.to_string(), error))?;
+            let (wire, _) = wire(url)?;
             let mut config = StreamableHttpClientTransportConfig::with_uri(url.as_str())
                 .max_concurrent_requests(MAX_IN_FLIGHT)
                 .max_sse_event_size(MAX_ANSWER)
@@ -127,13 +130,27 @@ async fn establish(
             config.retry_config = Arc::new(Resume);
             config.channel_buffer_capacity = MAX_IN_FLIGHT;
             config.auth_header.clone_from(token);
-            serve(StreamableHttpClientTransport::with_client(Wire(wire), config), client, mode, None).await
+            serve(StreamableHttpClientTransport::with_client(wire, config), client, mode, None).await
+        }
+        Target::Sse { url, token } => {
+            let (wire, url) = wire(url)?;
+            let transport = sse::open(wire, &url, token.clone()).await.map_err(from_wire)?;
+            serve(transport, client, mode, None).await
+        }
+        #[cfg(feature = "websocket")]
+        Target::WebSocket { url, token } => {
+            let transport = websocket::open(url, token.as_deref()).await?;
+            serve(transport, client, mode, None).await
         }
         Target::Stdio { command, args, env } => {
             let (transport, words) = stdio::start(command, args, env)?;
             serve(transport, client, mode, Some(words)).await
         }
     }
+}
+
+fn wire(url: &str) -> Result<(http::Wire, reqwest::Url), McpError> {
+    http::client(url).map_err(|error| McpError::caused_by(Fault::Start, error.to_string(), error))
 }
 
 async fn serve<T, E, A>(
@@ -491,21 +508,17 @@ fn from_transport(error: DynamicTransportError) -> McpError {
         Ok(http) => return from_http(*http),
         Err(error) => error,
     };
+    let error = match error.downcast::<WireError>() {
+        Ok(wire) => return from_wire(*wire),
+        Err(error) => error,
+    };
     let fault = if ledger::says_unsent(&*error) { Fault::Connect } else { Fault::Lost };
     McpError::caused_by(fault, error.to_string(), error)
 }
 
 fn from_http(error: StreamableHttpError<WireError>) -> McpError {
     match error {
-        StreamableHttpError::Client(WireError::Connect(error)) => {
-            McpError::caused_by(Fault::Connect, deepest(&error), error)
-        }
-        StreamableHttpError::Client(WireError::Lost(error)) => McpError::caused_by(Fault::Lost, deepest(&error), error),
-        StreamableHttpError::Client(WireError::Status { status, retry_after, text }) => {
-            McpError::new(Fault::Http { status, retry_after }, text)
-        }
-        StreamableHttpError::Client(WireError::Session(text)) => McpError::new(Fault::Session, text),
-        StreamableHttpError::Client(WireError::Answer(text)) => McpError::new(Fault::Answer, text),
+        StreamableHttpError::Client(error) => from_wire(error),
         StreamableHttpError::SessionExpired => McpError::new(Fault::Session, ""),
         error @ (StreamableHttpError::ResponseBodyTooLarge { .. }
         | StreamableHttpError::Deserialize(_)
@@ -517,11 +530,12 @@ fn from_http(error: StreamableHttpError<WireError>) -> McpError {
     }
 }
 
-/// The last cause in a chain: "connection refused" rather than "error sending request".
-fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut deepest = error;
-    while let Some(cause) = deepest.source() {
-        deepest = cause;
+fn from_wire(error: WireError) -> McpError {
+    match error {
+        WireError::Connect(error) => McpError::caused_by(Fault::Connect, deepest(&error), error),
+        WireError::Lost(error) => McpError::caused_by(Fault::Lost, deepest(&error), error),
+        WireError::Status { status, retry_after, text } => McpError::new(Fault::Http { status, retry_after }, text),
+        WireError::Session(text) => McpError::new(Fault::Session, text),
+        WireError::Answer(text) => McpError::new(Fault::Answer, text),
     }
-    deepest.to_string()
 }
