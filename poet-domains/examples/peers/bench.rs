@@ -2,10 +2,14 @@
 
 use crate::peers::{Call, Over, Peer};
 use crate::process::{self, Launch, Served, Signal};
-use poet_domains::mcp::McpResource;
+use poet_domains::MCP_INTEGRATION;
+use poet_domains::mcp::{Limits, McpRequest, McpResource, Session, Target};
 use poet_runtime::config::{Config, ServiceConfig};
+use poet_runtime::service::Request;
 use poet_runtime::{Error, Reply, Runtime};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The name every server is configured under.
@@ -50,10 +54,20 @@ impl Wish {
     pub(crate) const REPEATABLE: Self = Self { idempotent: true, ..Self::ONCE };
 }
 
+/// Which door of the layer calls go through.
+#[derive(Clone, Debug)]
+enum Door {
+    /// The handle of users.
+    Resource(McpResource),
+    /// The session below it, for a transport that cannot be configured yet.
+    Session(Session),
+}
+
 /// A server and the runtime that calls it.
 #[derive(Debug)]
 pub(crate) struct Bench {
     pub(crate) peer: Peer,
+    door: Door,
     runtime: Runtime,
     served: Option<Served>,
     port: u16,
@@ -65,13 +79,15 @@ impl Bench {
     pub(crate) async fn start(peer: Peer) -> Result<Self, String> {
         let port = process::free_port()?;
         let launch = peer.launch(port);
-        let served = match peer.over {
-            Over::Stdio => None,
-            Over::Http(_) => Some(launch.serve(port).await?),
-        };
-        let service = match peer.over {
-            Over::Stdio => stdio(&launch),
-            Over::Http(path) => ServiceConfig::http(SERVICE, format!("http://127.0.0.1:{port}{path}")),
+        let served = if let Over::Stdio = peer.over { None } else { Some(launch.serve(port).await?) };
+        let session = |target| Door::Session(Session::new(target, Limits::default()));
+        let resource = || Door::Resource(McpResource::new(SERVICE));
+        let at = |scheme: &str, path: &str| format!("{scheme}://127.0.0.1:{port}{path}");
+        let (service, door) = match peer.over {
+            Over::Stdio => (stdio(&launch), resource()),
+            Over::Http(path) => (ServiceConfig::http(SERVICE, at("http", path)), resource()),
+            Over::Sse(path) => (ServiceConfig::named(SERVICE), session(Target::sse(at("http", path)))),
+            Over::WebSocket(path) => (ServiceConfig::named(SERVICE), session(Target::websocket(at("ws", path)))),
         };
         // Each row fails more often than a healthy service does, and a circuit that opened would answer for it.
         let service = service.pin("breaker.failure_threshold", 50);
@@ -81,7 +97,7 @@ impl Bench {
             .seed(7)
             .build()
             .map_err(|error| error.to_string())?;
-        Ok(Self { peer, runtime, served, port, connect: Duration::ZERO })
+        Ok(Self { peer, door, runtime, served, port, connect: Duration::ZERO })
     }
 
     pub(crate) fn is_stdio(&self) -> bool {
@@ -89,25 +105,28 @@ impl Bench {
     }
 
     /// The names of the server's tools.
-    pub(crate) async fn tools(&self) -> Result<Vec<String>, Error> {
-        let tools = self.runtime.scope(McpResource::new(SERVICE).list_tools()).await?;
+    pub(crate) async fn tools(&self) -> Result<Vec<String>, String> {
+        let tools = match &self.door {
+            Door::Resource(resource) => {
+                self.runtime.scope(resource.list_tools()).await.map_err(|error| format!("{error:?}"))?
+            }
+            Door::Session(session) => {
+                let until = Instant::now() + Wish::ONCE.deadline;
+                session.list_tools(until).await.map_err(|error| format!("{error:?}"))?.to_vec()
+            }
+        };
         Ok(tools.into_iter().map(|tool| tool.name).collect())
     }
 
     /// Makes a call.
     pub(crate) fn call(&self, call: &Call, wish: Wish) -> impl Future<Output = Result<Reply, Error>> + Send + 'static {
-        let mut request = McpResource::new(SERVICE).tool(call.tool).args(&call.args).deadline(wish.deadline);
-        if wish.idempotent {
-            request = request.idempotent();
+        let (runtime, door, call) = (self.runtime.clone(), self.door.clone(), call.clone());
+        async move {
+            match door {
+                Door::Resource(resource) => runtime.scope(described(&resource, call, wish).call()).await,
+                Door::Session(session) => runtime.request(request(call, wish), Arc::new(session)).await,
+            }
         }
-        if let Some(timeout) = wish.timeout {
-            request = request.timeout(timeout);
-        }
-        if let Some(retries) = wish.retries {
-            request = request.retries(retries);
-        }
-        let runtime = self.runtime.clone();
-        async move { runtime.scope(request.call()).await }
     }
 
     /// The server's process, as signals are sent to it.
@@ -198,6 +217,32 @@ impl Bench {
             self.served = Some(self.peer.launch(self.port).serve(self.port).await?);
         }
         Ok(())
+    }
+}
+
+fn described(resource: &McpResource, call: Call, wish: Wish) -> McpRequest {
+    let mut request = resource.tool(call.tool).args(call.args).deadline(wish.deadline);
+    if wish.idempotent {
+        request = request.idempotent();
+    }
+    if let Some(timeout) = wish.timeout {
+        request = request.timeout(timeout);
+    }
+    if let Some(retries) = wish.retries {
+        request = request.retries(retries);
+    }
+    request
+}
+
+fn request(call: Call, wish: Wish) -> Request {
+    let Value::Object(arguments) = call.args else { unreachable!("the table has objects for arguments") };
+    Request {
+        arguments,
+        repeatable: wish.idempotent,
+        deadline: Some(wish.deadline),
+        timeout: wish.timeout,
+        retries: wish.retries,
+        ..Request::new(SERVICE, call.tool, &MCP_INTEGRATION)
     }
 }
 

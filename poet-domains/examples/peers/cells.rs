@@ -39,13 +39,13 @@ const TOLD: Duration = Duration::from_millis(500);
 
 async fn connect(bench: &mut Bench) -> Outcome {
     let began = Instant::now();
-    bench.tools().await.map_err(|error| shown(&error))?;
+    bench.tools().await?;
     bench.connect = began.elapsed();
     Ok(millis(bench.connect))
 }
 
 async fn list(bench: &mut Bench) -> Outcome {
-    let tools = bench.tools().await.map_err(|error| shown(&error))?;
+    let tools = bench.tools().await?;
     let missing: Vec<_> = [bench.peer.read.tool, bench.peer.refused.tool]
         .into_iter()
         .filter(|tool| !tools.iter().any(|t| t == tool))

@@ -32,6 +32,8 @@ pub(crate) struct Peer {
 pub(crate) enum Over {
     Stdio,
     Http(&'static str),
+    Sse(&'static str),
+    WebSocket(&'static str),
 }
 
 /// How the server is told its port.
@@ -117,6 +119,7 @@ pub(crate) fn all(places: &Places) -> Result<Vec<Peer>, String> {
     };
     Ok(vec![
         everything("everything stdio", Over::Stdio, "stdio", Port::None),
+        everything("everything sse", Over::Sse("/sse"), "sse", Port::Env),
         everything("everything http", Over::Http("/mcp"), "streamableHttp", Port::Env),
         Peer {
             name: "filesystem stdio",
@@ -174,7 +177,10 @@ pub(crate) fn all(places: &Places) -> Result<Vec<Peer>, String> {
         fixture("fixture http", "modern", Over::Http("/mcp"), "http", Port::LastArgument),
         fixture("fixture 1.x stdio", "legacy", Over::Stdio, "stdio", Port::None),
         fixture("fixture 1.x http", "legacy", Over::Http("/mcp"), "http", Port::LastArgument),
+        fixture("fixture 1.x sse", "legacy", Over::Sse("/sse"), "sse", Port::LastArgument),
+        fixture("fixture 1.x websocket", "legacy", Over::WebSocket("/ws"), "websocket", Port::LastArgument),
         proxy("proxy http", Over::Http("/mcp")),
+        proxy("proxy sse", Over::Sse("/sse")),
     ])
 }
 
