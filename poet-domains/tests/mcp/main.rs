@@ -10,6 +10,8 @@ mod clock;
 mod deferral;
 mod drill;
 mod http_faults;
+#[cfg(all(feature = "websocket", target_os = "linux"))]
+mod leaks;
 mod matrix;
 mod plan;
 mod recovery;

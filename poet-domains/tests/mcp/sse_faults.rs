@@ -19,7 +19,7 @@ const LONG: Duration = Duration::from_secs(20);
 const LOST: (Fault, Class) = (Fault::Lost, Class::Network { sent: true });
 
 /// A running server. Dropping it ends it with all its connections.
-struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
     accepting: JoinHandle<()>,
@@ -34,7 +34,7 @@ struct Shared {
 }
 
 impl Server {
-    async fn start(script: impl Fn(usize) -> Play + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(script: impl Fn(usize) -> Play + Send + Sync + 'static) -> Self {
         Self::start_with(sse_http("event: endpoint\ndata: /messages?session=7\n\n"), script).await
     }
 
@@ -46,7 +46,7 @@ impl Server {
         Self { address, shared, accepting }
     }
 
-    fn target(&self) -> Target {
+    pub(crate) fn target(&self) -> Target {
         Target::sse(format!("http://{}/sse", self.address))
     }
 }

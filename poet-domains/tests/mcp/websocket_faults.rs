@@ -22,14 +22,14 @@ const LONG: Duration = Duration::from_secs(20);
 const LOST: (Fault, Class) = (Fault::Lost, Class::Network { sent: true });
 
 /// A running server. Dropping it ends it with all its connections.
-struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     seen: Arc<Seen>,
     accepting: JoinHandle<()>,
 }
 
 impl Server {
-    async fn start(script: impl Fn(usize) -> Play + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(script: impl Fn(usize) -> Play + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Seen::new(script));
@@ -37,7 +37,7 @@ impl Server {
         Self { address, seen, accepting }
     }
 
-    fn target(&self) -> Target {
+    pub(crate) fn target(&self) -> Target {
         Target::websocket(format!("ws://{}/ws", self.address))
     }
 }
