@@ -6,7 +6,7 @@
 //! ```
 
 use poet_domains::MCP_INTEGRATION;
-use poet_domains::mcp::{Answering, Limits, Person, Question, Session, Target, ToolInfo};
+use poet_domains::mcp::{Answering, Consent, Consenting, Limits, OAuth, Person, Question, Session, Target, ToolInfo};
 use poet_macros::poet;
 use poet_runtime::config::{Config, ServiceConfig};
 use poet_runtime::service::Request;
@@ -14,6 +14,8 @@ use poet_runtime::{Learning, Runtime};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// What expansions of the attribute name: here, as in any crate, whatever `crate = …` says.
 mod poet {
@@ -33,6 +35,41 @@ impl Person for Agreeing {
     }
 }
 
+/// Consents to whatever page it is shown: the suite's page sends at once to where a person would be sent after it.
+#[derive(Debug)]
+struct Consenter;
+
+impl Consent for Consenter {
+    fn ask<'a>(&'a self, page: &'a str) -> Consenting<'a> {
+        Box::pin(async move { redirect_of(page).await.ok().flatten() })
+    }
+}
+
+/// Where a page sends whoever asks for it.
+async fn redirect_of(page: &str) -> Result<Option<String>, Box<dyn std::error::Error + Send + Sync>> {
+    let page: http::Uri = page.parse()?;
+    let authority = page.authority().ok_or("a page without a host")?;
+    let path = page.path_and_query().ok_or("a page without a path")?;
+    let mut stream = TcpStream::connect(authority.as_str()).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await?;
+    let headers = response.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(": "));
+    let location = headers.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("location"));
+    Ok(location.map(|(_, address)| address.to_owned()))
+}
+
+/// How a token is asked for: as a client that the suite knows, where it says so.
+fn oauth(context: &Value) -> OAuth {
+    let oauth = OAuth::new("http://localhost:3000/callback", Consenter)
+        .described_at("https://conformance-test.local/client-metadata.json");
+    match context["client_id"].as_str() {
+        Some(client) => oauth.registered(client, context["client_secret"].as_str().map(str::to_owned)),
+        None => oauth,
+    }
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::args().next_back().ok_or("the address of the server is the last argument")?;
@@ -40,7 +77,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let context: Value = serde_json::from_str(&context).unwrap_or_default();
     let config = Config::default().service(ServiceConfig::http(SERVICE, &url));
     let runtime = Runtime::builder().configuration(config).in_memory().learning(Learning::On).build()?;
-    let session = Session::new(Target::http(url).attended_by(Agreeing), Limits::default());
+    let session =
+        Session::new(Target::http(url).attended_by(Agreeing).authorized_by(oauth(&context)), Limits::default());
     runtime.scope(run(&session, &context)).await
 }
 

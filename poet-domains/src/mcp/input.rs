@@ -43,24 +43,55 @@ pub trait Person: Send + Sync + fmt::Debug {
     fn answer(&self, question: Question) -> Answering<'_>;
 }
 
-/// A server with somebody whom its tools may ask.
+/// A server with those who help in talking to it: somebody whom its tools may ask, somebody who consents to a token.
 #[derive(Clone, Debug)]
 pub struct Attended {
     target: Target,
-    person: Arc<dyn Person>,
+    helpers: Helpers,
+}
+
+/// Those who help in talking to a server.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Helpers {
+    pub(super) person: Option<Arc<dyn Person>>,
+    #[cfg(feature = "oauth")]
+    pub(super) authorizer: Option<Arc<sdk::Authorizer>>,
+}
+
+impl Attended {
+    /// The server, and who answers what its tools ask.
+    #[must_use]
+    pub fn attended_by(mut self, person: impl Person + 'static) -> Self {
+        self.helpers.person = Some(Arc::new(person));
+        self
+    }
+
+    /// The server, and how a token for it is asked for.
+    #[cfg(feature = "oauth")]
+    #[must_use]
+    pub fn authorized_by(mut self, oauth: super::oauth::OAuth) -> Self {
+        self.helpers.authorizer = Some(Arc::new(sdk::Authorizer::new(oauth)));
+        self
+    }
+}
+
+impl From<Target> for Attended {
+    fn from(target: Target) -> Self {
+        Self { target, helpers: Helpers::default() }
+    }
 }
 
 impl Target {
     /// The server, and who answers what its tools ask.
     #[must_use]
     pub fn attended_by(self, person: impl Person + 'static) -> Attended {
-        Attended { target: self, person: Arc::new(person) }
+        Attended::from(self).attended_by(person)
     }
 }
 
 impl Connector for Attended {
     fn connect<'a>(&'a self, era: Option<Era>, limits: &'a Limits) -> Pending<'a, (Arc<dyn McpConnection>, Era)> {
-        Box::pin(sdk::connect(&self.target, Some(&self.person), era, limits))
+        Box::pin(sdk::connect(&self.target, &self.helpers, era, limits))
     }
 }
 

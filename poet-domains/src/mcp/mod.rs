@@ -8,6 +8,7 @@
 //! session     one supervised connection per service    connect once, share, probe, replace
 //! connection  what a connection is; plain types        a fake fits here
 //! input       what a tool asks of a person             and who answers
+//! oauth       who we are to an authorization server    feature `oauth`
 //! sdk         the only module that names the SDK
 //! classify    what an error says about the service     pure
 //! fault       the error itself
@@ -19,6 +20,8 @@ mod classify;
 mod connection;
 mod fault;
 mod input;
+#[cfg(feature = "oauth")]
+mod oauth;
 mod resource;
 mod sdk;
 mod session;
@@ -29,6 +32,8 @@ pub use chain::{Chain, ChainCall, ChainStep, execute_chain};
 pub use connection::{Era, Limits, McpConnection, Pending, Target, ToolAnswer, ToolCall, ToolInfo};
 pub use fault::{Fault, McpError};
 pub use input::{Answering, Attended, Person, Question};
+#[cfg(feature = "oauth")]
+pub use oauth::{Consent, Consenting, OAuth};
 pub(crate) use resource::caller;
 pub use resource::{McpRequest, McpResource};
 pub use session::{Connector, Session};

@@ -13,6 +13,8 @@ mod http_faults;
 #[cfg(all(feature = "websocket", target_os = "linux"))]
 mod leaks;
 mod matrix;
+#[cfg(feature = "oauth")]
+mod oauth;
 mod plan;
 mod recovery;
 mod resource;

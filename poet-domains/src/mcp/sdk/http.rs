@@ -6,6 +6,7 @@
 //! [`WireError`] that keeps what is known.
 
 use crate::mcp::classify;
+use crate::mcp::input::Helpers;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
@@ -82,7 +83,11 @@ fn failed<T>(error: WireError) -> Result<T> {
 
 /// The HTTP client of one connection.
 #[derive(Clone, Debug)]
-pub(super) struct Wire(reqwest::Client);
+pub(super) struct Wire {
+    client: reqwest::Client,
+    #[cfg(feature = "oauth")]
+    authorizer: Option<(Arc<super::Authorizer>, Url)>,
+}
 
 /// What has to be known of a message to judge the answer to it.
 struct Asked {
@@ -124,6 +129,20 @@ impl Asked {
 }
 
 impl Wire {
+    /// Sends a request with its token.
+    async fn send(&self, request: RequestBuilder, token: Option<String>) -> std::result::Result<Response, WireError> {
+        #[cfg(feature = "oauth")]
+        if let Some((authorizer, url)) = &self.authorizer {
+            // Boxed, so that requests without an authorizer do not carry it about.
+            return Box::pin(authorizer.send(url, request)).await;
+        }
+        let request = match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        Ok(request.send().await?)
+    }
+
     async fn post(
         &self,
         uri: &str,
@@ -133,9 +152,9 @@ impl Wire {
         headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<StreamableHttpPostResponse> {
         let asked = Asked::about(message, session.is_some());
-        let request = self.0.post(uri).header(ACCEPT, format!("{EVENTS}, {JSON}"));
-        let response = dressed(request, session, token, headers).json(message).send().await.map_err(WireError::from);
-        let response = match response {
+        let request = self.client.post(uri).header(ACCEPT, format!("{EVENTS}, {JSON}"));
+        let request = dressed(request, session, headers).json(message);
+        let response = match self.send(request, token).await {
             Ok(response) => response,
             Err(error) => return failed(error),
         };
@@ -147,8 +166,7 @@ impl Wire {
 impl Wire {
     /// Opens a stream of events that belongs to no request.
     pub(super) async fn open(&self, url: &Url, token: Option<String>) -> std::result::Result<Events, WireError> {
-        let request = self.0.get(url.clone()).header(ACCEPT, EVENTS);
-        let response = dressed(request, None, token, HashMap::new()).send().await?;
+        let response = self.send(self.client.get(url.clone()).header(ACCEPT, EVENTS), token).await?;
         let status = response.status();
         if !status.is_success() {
             let retry_after = retry_after(response.headers());
@@ -169,8 +187,7 @@ impl Wire {
         token: Option<String>,
     ) -> std::result::Result<Option<ServerJsonRpcMessage>, WireError> {
         let asked = Asked::about(message, true);
-        let request = dressed(self.0.post(url.clone()), None, token, HashMap::new());
-        let response = request.json(message).send().await?;
+        let response = self.send(self.client.post(url.clone()).json(message), token).await?;
         if response.status().is_success() {
             // To its end, so that the connection can be used again; what it says does not matter.
             let _ = read(response, MAX_FAILURE).await;
@@ -188,7 +205,6 @@ impl Wire {
 fn dressed(
     mut request: RequestBuilder,
     session: Option<&str>,
-    token: Option<String>,
     headers: HashMap<HeaderName, HeaderValue>,
 ) -> RequestBuilder {
     for (name, value) in headers {
@@ -196,9 +212,6 @@ fn dressed(
     }
     if let Some(session) = session {
         request = request.header(SESSION, session);
-    }
-    if let Some(token) = token {
-        request = request.bearer_auth(token);
     }
     request
 }
@@ -288,7 +301,17 @@ fn has_type(response: &Response, kind: &str) -> bool {
     response.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(kind.as_bytes()))
 }
 
-async fn read(mut response: Response, limit: usize) -> Result<String> {
+async fn read(response: Response, limit: usize) -> Result<String> {
+    Ok(String::from_utf8_lossy(&read_up_to(response, limit).await?).into_owned())
+}
+
+/// A body, of which there is to be no more than of a failure that is read.
+#[cfg(feature = "oauth")]
+pub(super) async fn read_bytes(response: Response) -> Result<Vec<u8>> {
+    read_up_to(response, MAX_FAILURE).await
+}
+
+async fn read_up_to(mut response: Response, limit: usize) -> Result<Vec<u8>> {
     let mut body = Vec::new();
     loop {
         match response.chunk().await {
@@ -296,7 +319,7 @@ async fn read(mut response: Response, limit: usize) -> Result<String> {
                 return Err(StreamableHttpError::ResponseBodyTooLarge { max_size: limit });
             }
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return Ok(String::from_utf8_lossy(&body).into_owned()),
+            Ok(None) => return Ok(body),
             // The head of the answer was here already: the request was sent, whatever the error says.
             Err(error) => return failed(WireError::Lost(error.without_url())),
         }
@@ -393,14 +416,14 @@ impl StreamableHttpClient for Wire {
         auth_header: Option<String>,
         custom_headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<Events> {
-        let mut request = self.0.get(uri.as_ref()).header(ACCEPT, EVENTS);
+        let mut request = self.client.get(uri.as_ref()).header(ACCEPT, EVENTS);
         if let Some(last) = last_event_id {
             request = request.header("last-event-id", last);
         }
-        let response = match dressed(request, session_id.as_deref(), auth_header, custom_headers).send().await {
+        let response = match self.send(dressed(request, session_id.as_deref(), custom_headers), auth_header).await {
             Ok(response) => response,
             Err(error) => {
-                return match WireError::from(error) {
+                return match error {
                     // Nobody is there any more who could go on with a broken stream: whoever waits is told now.
                     WireError::Connect(error) => {
                         tracing::debug!(%error, "the stream cannot be resumed");
@@ -428,22 +451,41 @@ impl StreamableHttpClient for Wire {
         auth_header: Option<String>,
         custom_headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<()> {
-        match dressed(self.0.delete(uri.as_ref()), Some(&session_id), auth_header, custom_headers).send().await {
+        let request = dressed(self.client.delete(uri.as_ref()), Some(&session_id), custom_headers);
+        match self.send(request, auth_header).await {
             // Whatever it answers: the session is not used again.
             Ok(_) => Ok(()),
-            Err(error) => failed(error.into()),
+            Err(error) => failed(error),
         }
     }
 }
 
-/// An address of HTTP, and a client for it; `Err` says what is wrong with it or with this machine's certificates.
-pub(super) fn client(url: &str) -> std::result::Result<(Wire, Url), Box<dyn std::error::Error + Send + Sync>> {
+type Broken = Box<dyn std::error::Error + Send + Sync>;
+
+/// An address of HTTP, and what talks to it; `Err` says what is wrong with it or with this machine's certificates.
+#[cfg_attr(not(feature = "oauth"), expect(unused_variables, reason = "only an authorizer has to do with HTTP"))]
+pub(super) fn client(url: &str, helpers: &Helpers) -> std::result::Result<(Wire, Url), Broken> {
     let url = Url::parse(url)?;
     let secure = match url.scheme() {
         "https" => true,
         "http" => false,
         other => return Err(format!("`{other}` is no scheme of an HTTP address").into()),
     };
+    let wire = Wire {
+        client: built(secure)?,
+        #[cfg(feature = "oauth")]
+        authorizer: helpers.authorizer.clone().map(|authorizer| (authorizer, url.clone())),
+    };
+    Ok((wire, url))
+}
+
+/// A client for any address of HTTP.
+#[cfg(feature = "oauth")]
+pub(super) fn any_client() -> std::result::Result<reqwest::Client, Broken> {
+    built(true)
+}
+
+fn built(secure: bool) -> std::result::Result<reqwest::Client, Broken> {
     let client = reqwest::Client::builder()
         .tls_backend_preconfigured(tls(secure)?)
         .connect_timeout(Duration::from_secs(10))
@@ -453,7 +495,7 @@ pub(super) fn client(url: &str) -> std::result::Result<(Wire, Url), Box<dyn std:
         // A redirect may turn a POST into a GET, or carry the token to another host. It is reported, not followed.
         .redirect(reqwest::redirect::Policy::none())
         .build()?;
-    Ok((Wire(client), url))
+    Ok(client)
 }
 
 /// The last cause in a chain: "connection refused" rather than "error sending request".
@@ -487,8 +529,8 @@ mod tests {
 
     #[test]
     fn a_client_needs_no_provider_of_cryptography_and_installs_none() {
-        assert!(client("http://localhost/mcp").is_ok());
-        assert!(client("https://localhost/mcp").is_ok());
+        assert!(client("http://localhost/mcp", &Helpers::default()).is_ok());
+        assert!(client("https://localhost/mcp", &Helpers::default()).is_ok());
         assert!(rustls::crypto::CryptoProvider::get_default().is_none());
     }
 

@@ -7,6 +7,8 @@
 
 mod http;
 mod ledger;
+#[cfg(feature = "oauth")]
+mod oauth;
 mod sse;
 mod stdio;
 #[cfg(feature = "websocket")]
@@ -14,10 +16,12 @@ mod websocket;
 
 use self::http::{MAX_ANSWER, WireError, deepest};
 use self::ledger::{Ledger, Noted};
+#[cfg(feature = "oauth")]
+pub(super) use self::oauth::Authorizer;
 use self::stdio::LastWords;
 use crate::mcp::connection::{Era, Limits, McpConnection, Pending, Target, ToolAnswer, ToolCall, ToolInfo};
 use crate::mcp::fault::{Fault, McpError};
-use crate::mcp::input::{Person, Question};
+use crate::mcp::input::{Helpers, Person, Question};
 use ::rmcp::ClientHandler;
 use ::rmcp::model::{
     CallToolRequest, CallToolRequestParams, CallToolResult, CancelledNotification, CancelledNotificationParam,
@@ -51,22 +55,22 @@ const MAX_ROUNDS: u32 = 8;
 /// Connects to a server and lists its tools. Whatever fails here, no call was sent.
 pub(super) async fn connect(
     target: &Target,
-    person: Option<&Arc<dyn Person>>,
+    helpers: &Helpers,
     known: Option<Era>,
     limits: &Limits,
 ) -> Result<(Arc<dyn McpConnection>, Era), McpError> {
     let all = async {
         let known = if target.is_legacy_only() { Some(Era::Legacy) } else { known };
         let remembered = match known {
-            Some(Era::Modern) => Some(establish(target, person, modern()).await),
-            Some(Era::Legacy) => Some(establish(target, person, ClientLifecycleMode::Initialize).await),
+            Some(Era::Modern) => Some(establish(target, helpers, modern()).await),
+            Some(Era::Legacy) => Some(establish(target, helpers, ClientLifecycleMode::Initialize).await),
             None => None,
         };
         let connection = match remembered {
             Some(Ok(connection)) => connection,
             Some(Err(error)) if settles_it(error.fault()) || target.is_legacy_only() => return Err(error),
             // Never asked, or replaced by a server of the other era.
-            Some(Err(_)) | None => discover(target, person, limits.era_probe).await?,
+            Some(Err(_)) | None => discover(target, helpers, limits.era_probe).await?,
         };
         match connection.list(None).await {
             // A server without tools may still be asked for one; it will say what it thinks of it.
@@ -86,16 +90,16 @@ pub(super) async fn connect(
 ///
 /// One that does not answer the question in time, or dies of it, as older servers do, is taken for a legacy one and
 /// started afresh. If it refuses that too, it was only slow, and speaks nothing but the new revision.
-async fn discover(target: &Target, person: Option<&Arc<dyn Person>>, limit: Duration) -> Result<Connection, McpError> {
+async fn discover(target: &Target, helpers: &Helpers, limit: Duration) -> Result<Connection, McpError> {
     let both = ClientLifecycleMode::Auto { preferred_versions: modern_versions(), legacy_version: None };
-    match timeout(limit, establish(target, person, both)).await {
+    match timeout(limit, establish(target, helpers, both)).await {
         Ok(Ok(connection)) => return Ok(connection),
         Ok(Err(error)) if settles_it(error.fault()) => return Err(error),
         Ok(Err(_)) | Err(_) => {}
     }
-    match establish(target, person, ClientLifecycleMode::Initialize).await {
+    match establish(target, helpers, ClientLifecycleMode::Initialize).await {
         Err(error) if matches!(error.fault(), Fault::Rpc { .. }) => {
-            establish(target, person, modern()).await.map_err(|_| error)
+            establish(target, helpers, modern()).await.map_err(|_| error)
         }
         result => result,
     }
@@ -114,15 +118,11 @@ fn modern_versions() -> Vec<ProtocolVersion> {
     ProtocolVersion::KNOWN_VERSIONS.iter().filter(|version| !version.has_initialize()).cloned().collect()
 }
 
-async fn establish(
-    target: &Target,
-    person: Option<&Arc<dyn Person>>,
-    mode: ClientLifecycleMode,
-) -> Result<Connection, McpError> {
-    let client = Client { changes: Arc::default(), person: person.cloned() };
+async fn establish(target: &Target, helpers: &Helpers, mode: ClientLifecycleMode) -> Result<Connection, McpError> {
+    let client = Client { changes: Arc::default(), person: helpers.person.clone() };
     match target {
         Target::Http { url, token } => {
-            let (wire, _) = wire(url)?;
+            let (wire, _) = wire(url, helpers)?;
             let mut config = StreamableHttpClientTransportConfig::with_uri(url.as_str())
                 .max_concurrent_requests(MAX_IN_FLIGHT)
                 .max_sse_event_size(MAX_ANSWER)
@@ -133,7 +133,7 @@ async fn establish(
             serve(StreamableHttpClientTransport::with_client(wire, config), client, mode, None).await
         }
         Target::Sse { url, token } => {
-            let (wire, url) = wire(url)?;
+            let (wire, url) = wire(url, helpers)?;
             let transport = sse::open(wire, &url, token.clone()).await.map_err(from_wire)?;
             serve(transport, client, mode, None).await
         }
@@ -149,8 +149,8 @@ async fn establish(
     }
 }
 
-fn wire(url: &str) -> Result<(http::Wire, reqwest::Url), McpError> {
-    http::client(url).map_err(|error| McpError::caused_by(Fault::Start, error.to_string(), error))
+fn wire(url: &str, helpers: &Helpers) -> Result<(http::Wire, reqwest::Url), McpError> {
+    http::client(url, helpers).map_err(|error| McpError::caused_by(Fault::Start, error.to_string(), error))
 }
 
 async fn serve<T, E, A>(
