@@ -66,7 +66,7 @@ impl Attended {
         self
     }
 
-    /// The server, and how a token for it is asked for.
+    /// The server, and how a token for it is asked for, where it is reached over HTTP.
     #[cfg(feature = "oauth")]
     #[must_use]
     pub fn authorized_by(mut self, oauth: super::oauth::OAuth) -> Self {

@@ -61,7 +61,8 @@ impl fmt::Debug for OAuth {
 }
 
 impl Target {
-    /// The server, and how a token for it is asked for. It is sent in the place of the target's own.
+    /// The server, and how a token for it is asked for, where it is reached over streamable HTTP or HTTP+SSE. It is sent
+    /// in the place of the target's own.
     #[must_use]
     pub fn authorized_by(self, oauth: OAuth) -> Attended {
         Attended::from(self).authorized_by(oauth)
