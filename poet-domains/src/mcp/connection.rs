@@ -145,6 +145,21 @@ pub enum Target {
         /// The bearer token.
         token: Option<String>,
     },
+    /// HTTP+SSE, as servers of revision 2024-11-05 speak it.
+    Sse {
+        /// The address of the stream of events.
+        url: String,
+        /// The bearer token.
+        token: Option<String>,
+    },
+    /// A WebSocket with the subprotocol `mcp`.
+    #[cfg(feature = "websocket")]
+    WebSocket {
+        /// The address, `ws://…` or `wss://…`.
+        url: String,
+        /// The bearer token.
+        token: Option<String>,
+    },
     /// A program of this machine.
     Stdio {
         /// The program.
@@ -162,6 +177,17 @@ impl Target {
         Self::Http { url: url.into(), token: None }
     }
 
+    /// A server reached over HTTP+SSE, at the address of its stream of events.
+    pub fn sse(url: impl Into<String>) -> Self {
+        Self::Sse { url: url.into(), token: None }
+    }
+
+    /// A server reached over a WebSocket, at an address like `ws://localhost:8002/ws`.
+    #[cfg(feature = "websocket")]
+    pub fn websocket(url: impl Into<String>) -> Self {
+        Self::WebSocket { url: url.into(), token: None }
+    }
+
     /// A server that is a program of this machine.
     pub fn stdio(command: impl Into<String>, args: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self::Stdio {
@@ -175,23 +201,39 @@ impl Target {
 impl Target {
     /// The same at another address; a program is where it is.
     pub(super) fn at(&self, address: &str) -> Self {
+        let mut there = self.clone();
+        match &mut there {
+            Self::Http { url, .. } | Self::Sse { url, .. } => address.clone_into(url),
+            #[cfg(feature = "websocket")]
+            Self::WebSocket { url, .. } => address.clone_into(url),
+            Self::Stdio { .. } => {}
+        }
+        there
+    }
+
+    /// Whether the transport is older than the stateless revision, so that no server speaks it there.
+    pub(super) fn is_legacy_only(&self) -> bool {
         match self {
-            Self::Http { token, .. } => Self::Http { url: address.to_owned(), token: token.clone() },
-            program @ Self::Stdio { .. } => program.clone(),
+            Self::Http { .. } | Self::Stdio { .. } => false,
+            Self::Sse { .. } => true,
+            #[cfg(feature = "websocket")]
+            Self::WebSocket { .. } => true,
         }
     }
 }
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Http { url, .. } => {
-                let shown = url.split(['?', '#']).next().unwrap_or_default();
-                let shown = shown.split_once('@').map_or(shown, |(_, host)| host);
-                write!(f, "Http({shown})")
-            }
-            Self::Stdio { command, .. } => write!(f, "Stdio({command})"),
-        }
+        let (kind, url) = match self {
+            Self::Http { url, .. } => ("Http", url),
+            Self::Sse { url, .. } => ("Sse", url),
+            #[cfg(feature = "websocket")]
+            Self::WebSocket { url, .. } => ("WebSocket", url),
+            Self::Stdio { command, .. } => return write!(f, "Stdio({command})"),
+        };
+        let shown = url.split(['?', '#']).next().unwrap_or_default();
+        let shown = shown.split_once('@').map_or(shown, |(_, host)| host);
+        write!(f, "{kind}({shown})")
     }
 }
 

@@ -8,6 +8,8 @@
 //! fleet       the endpoints of a service               choose one, keep its connections, fall back on another
 //! session     one supervised connection                connect once, share, probe, replace
 //! connection  what a connection is; plain types        a fake fits here
+//! input       what a tool asks of a person             and who answers
+//! oauth       who we are to an authorization server    feature `oauth`
 //! sdk         the only module that names the SDK
 //! classify    what an error says about the service     pure
 //! fault       the error itself
@@ -19,6 +21,9 @@ mod classify;
 mod connection;
 mod fault;
 mod fleet;
+mod input;
+#[cfg(feature = "oauth")]
+mod oauth;
 mod resource;
 mod sdk;
 mod session;
@@ -29,6 +34,9 @@ pub use chain::{Chain, ChainCall, ChainStep, execute_chain};
 pub use connection::{Era, Limits, McpConnection, Pending, Target, ToolAnswer, ToolCall, ToolInfo};
 pub use fault::{Fault, McpError};
 pub use fleet::EndpointStatus;
+pub use input::{Answering, Attended, Person, Question};
+#[cfg(feature = "oauth")]
+pub use oauth::{Consent, Consenting, OAuth};
 pub(crate) use resource::caller;
 pub use resource::{McpRequest, McpResource, Repeatable};
 pub use session::{ConnectionState, Connector, Session};

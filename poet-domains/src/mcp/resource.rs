@@ -10,7 +10,8 @@ use super::fleet::{EndpointStatus, Fleet, Place, failure};
 use super::session::{Due, Session};
 use crate::MCP_INTEGRATION;
 use poet_runtime::config::{Endpoint, ServiceConfig, ToolConfig, Transport};
-use poet_runtime::service::{CacheKey, CacheWish, Caller, Request, ServiceCall};
+use poet_runtime::service::{AttemptContext, CacheKey, CacheWish, Caller, Failure, Fetched, Request, ServiceCall};
+use poet_runtime::store::BoxFuture;
 use poet_runtime::{AsPriority, Clock, Error, Priority, Reply, Runtime};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -341,6 +342,17 @@ impl McpRequest {
     }
 }
 
+/// A connection of one's own as the caller of a request: for what the configuration of a service cannot say.
+impl Caller for Session {
+    fn attempt<'a>(&'a self, request: &'a Request, attempt: AttemptContext) -> BoxFuture<'a, Result<Fetched, Failure>> {
+        Box::pin(async move {
+            let due = Due::of_attempt(attempt.until);
+            let answer = self.call_once(&request.operation, &request.arguments, &due, None).await.map_err(failure)?;
+            Ok(Fetched::from(answer.value))
+        })
+    }
+}
+
 /// Finds who sends the requests of a service: for calls that were put off and are made by a worker.
 pub(crate) fn caller(runtime: &Runtime, service: &str) -> Result<Arc<dyn Caller>, Error> {
     Ok(runtime.extension::<Connections>().fleet(runtime.service(service)?)?.caller())
@@ -483,18 +495,20 @@ impl Connections {
 /// How the service is spoken to, at the first of its endpoints.
 fn target(config: &ServiceConfig) -> Result<Target, Error> {
     let missing = |what: &str| Error::configuration(format!("service `{}` has no {what}", config.name));
+    let token = config.auth_token.as_ref().map(|token| token.expose().to_owned());
+    let first = config.endpoints.first().map(|endpoint| endpoint.url.clone());
+    let url = || first.clone().ok_or_else(|| missing("endpoint to call its tools at"));
     match config.transport {
-        Transport::Http => {
-            let endpoint = config.endpoints.first().ok_or_else(|| missing("endpoint to call its tools at"))?;
-            let token = config.auth_token.as_ref().map(|token| token.expose().to_owned());
-            Ok(Target::Http { url: endpoint.url.clone(), token })
-        }
+        Transport::Http => Ok(Target::Http { url: url()?, token }),
+        Transport::Sse => Ok(Target::Sse { url: url()?, token }),
+        #[cfg(feature = "websocket")]
+        Transport::WebSocket => Ok(Target::WebSocket { url: url()?, token }),
         Transport::Stdio => {
             let command = config.command.clone().ok_or_else(|| missing("command to start it with"))?;
             Ok(Target::Stdio { command, args: config.args.clone(), env: config.env.clone() })
         }
         other => Err(Error::configuration(format!(
-            "service `{}`: the transport `{}` is not available yet; it is reached over `http` or `stdio`",
+            "service `{}`: the transport `{}` is not in this build; enable the feature `websocket` of poet-domains",
             config.name,
             other.as_str()
         ))),
@@ -550,11 +564,16 @@ mod tests {
     }
 
     #[test]
-    fn a_transport_that_nobody_speaks_yet_is_an_error_of_the_configuration() {
-        for transport in [Transport::Sse, Transport::WebSocket] {
-            let error = target(&ServiceConfig { transport, ..ServiceConfig::http("crm", "http://crm") }).unwrap_err();
-            assert!(error.is_configuration() && error.to_string().contains(transport.as_str()), "{error}");
+    fn every_transport_of_a_configuration_is_spoken_at_every_endpoint() {
+        for transport in Transport::ALL {
+            let command = (transport == Transport::Stdio).then(|| "crm-server".to_owned());
+            let config = ServiceConfig { transport, command, ..ServiceConfig::http("crm", "http://one.test/mcp") };
+            let target = target(&config).expect("it is spoken");
+            let shown = format!("{:?}", target.at("http://two.test/mcp"));
+            assert!(shown.contains("two.test") || shown.contains("crm-server"), "{transport:?}: {shown}");
         }
+        let nowhere = ServiceConfig::named("crm");
+        assert!(target(&nowhere).unwrap_err().is_configuration());
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 use super::connection::{Era, Limits, McpConnection, Pending, Target, ToolAnswer, ToolCall, ToolInfo};
 use super::fault::{Fault, McpError};
+use super::input::Helpers;
 use super::{classify, sdk};
 use poet_runtime::Clock;
 use serde_json::{Map, Value};
@@ -28,7 +29,7 @@ pub trait Connector: Send + Sync + fmt::Debug {
 
 impl Connector for Target {
     fn connect<'a>(&'a self, era: Option<Era>, limits: &'a Limits) -> Pending<'a, (Arc<dyn McpConnection>, Era)> {
-        Box::pin(sdk::connect(self, era, limits))
+        Box::pin(async move { sdk::connect(self, &Helpers::default(), era, limits).await })
     }
 }
 

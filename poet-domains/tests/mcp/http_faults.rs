@@ -2,10 +2,12 @@
 
 use crate::clock::by;
 use crate::server::{Action, Asked, Server, event, http, json_http, rpc_error, sse_http};
-use poet_domains::mcp::{Fault, Limits, McpError, Session, Target, ToolAnswer};
+use poet_domains::mcp::{Answering, Fault, Limits, McpError, Person, Question, Session, Target, ToolAnswer};
 use poet_runtime::Class;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 const DEADLINE: Duration = Duration::from_millis(400);
 
@@ -198,6 +200,25 @@ async fn a_stream_that_can_be_resumed_is_healed() {
 }
 
 #[tokio::test]
+async fn a_stream_that_broke_with_its_server_is_not_waited_for() {
+    let asked = Arc::new(Notify::new());
+    let arrived = asked.clone();
+    let server = Server::start(move |_| {
+        arrived.notify_one();
+        // An event with an id: a client may resume after it.
+        Action::Hold(sse_http("id: 1\ndata: \n\n"))
+    })
+    .await;
+    let session = connected(Target::http(server.url())).await;
+    // Less than all attempts to resume take.
+    let until = Instant::now() + Duration::from_secs(2);
+    let call = tokio::spawn(async move { session.call("write", &Map::new(), until, None).await });
+    asked.notified().await;
+    server.stop().await;
+    assert_eq!(call.await.unwrap().unwrap_err().fault(), Fault::Lost);
+}
+
+#[tokio::test]
 async fn an_answer_on_a_stream_is_an_answer() {
     let answer = outcome(|asked| Action::Hold(sse_http(&event(&asked.result("done")))));
     assert_eq!(answer.await.unwrap().text, "done");
@@ -300,6 +321,43 @@ async fn a_server_that_asks_to_be_asked_again_is_and_one_that_asks_for_a_person_
         json!({ "resultType": "input_required", "inputRequests": { "confirm": confirm }, "requestState": "s1" });
     let (fault, class) = fault(move |asked| ask(asked, person.clone())).await;
     assert_eq!((fault, class), (Fault::Input, Class::Permanent));
+}
+
+/// Answers what is proposed, or nothing where nothing is.
+#[derive(Debug)]
+struct Agreeing;
+
+impl Person for Agreeing {
+    fn answer(&self, question: Question) -> Answering<'_> {
+        let proposed = question.defaults();
+        Box::pin(async move { (!proposed.is_empty()).then_some(proposed) })
+    }
+}
+
+#[tokio::test]
+async fn a_person_who_is_there_is_asked_and_the_answer_is_brought_back() {
+    let ask = |asked: &Asked, field: Value| {
+        let schema = json!({ "type": "object", "properties": { "sure": field } });
+        let confirm = json!({ "method": "elicitation/create", "params": {
+            "mode": "form", "message": "Sure?", "requestedSchema": schema,
+        } });
+        let result = json!({ "resultType": "input_required", "inputRequests": { "q": confirm }, "requestState": "s1" });
+        send(json_http(200, &[], &json!({ "jsonrpc": "2.0", "id": asked.id, "result": result })))
+    };
+    for (field, expected) in [
+        (json!({ "type": "boolean", "default": true }), json!({ "action": "accept", "content": { "sure": true } })),
+        (json!({ "type": "boolean" }), json!({ "action": "decline" })),
+    ] {
+        let script = move |asked: &Asked| match asked.before {
+            0 => ask(asked, field.clone()),
+            _ => send(json_http(200, &[], &asked.result(&format!("{} {}", asked.state, asked.answers["q"])))),
+        };
+        let server = Server::start(script).await;
+        let session = Session::new(Target::http(server.url()).attended_by(Agreeing), Limits::default());
+        let until = Instant::now() + Duration::from_secs(20);
+        let answer = session.call("write", &Map::new(), until, None).await.unwrap();
+        assert_eq!(answer.text, format!("\"s1\" {expected}"));
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Every fault an MCP server is known to commit, over both transports: each call ends by its deadline, with the right
+//! Every fault an MCP server is known to commit, over every transport: each call ends by its deadline, with the right
 //! class, and the service is usable afterwards without a line of user code.
 //!
 //! These tests talk to real sockets and real processes, so they run in real time; [`clock::by`] says how late a call
@@ -10,9 +10,17 @@ mod clock;
 mod deferral;
 mod drill;
 mod http_faults;
+#[cfg(all(feature = "websocket", target_os = "linux"))]
+mod leaks;
 mod matrix;
+#[cfg(feature = "oauth")]
+mod oauth;
 mod plan;
 mod recovery;
 mod resource;
 mod server;
+mod sse_faults;
 mod stdio_faults;
+mod streams;
+#[cfg(feature = "websocket")]
+mod websocket_faults;

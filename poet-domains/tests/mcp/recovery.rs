@@ -32,7 +32,14 @@ async fn a_restarted_server_is_found_again_however_it_refuses_the_old_session() 
         let session = Session::new(Target::http(server.url()), Limits::default());
         assert_eq!(call(&session, LONG).await.unwrap(), "done");
         let address = server.stop().await;
-        assert_eq!(call(&session, LONG).await.unwrap_err().class(), Class::Network { sent: false });
+        let error = loop {
+            match call(&session, LONG).await.unwrap_err() {
+                // A connection kept from before, whose end is noticed only in use: on a busy machine that may be now.
+                error if error.fault() == Fault::Lost => {}
+                error => break error,
+            }
+        };
+        assert_eq!(error.class(), Class::Network { sent: false }, "{error:?}");
         let server = Server::start_at(address, unknown, Asked::done).await;
         assert_eq!(call_until_sent(&session).await.unwrap(), "done");
         assert_eq!(server.calls(), 1, "the call was executed once");
@@ -194,20 +201,28 @@ async fn a_hundred_calls_are_under_way_at_once() {
 }
 
 #[tokio::test]
-async fn a_killed_child_is_started_again() {
+async fn a_killed_child_is_started_again_and_a_call_made_after_its_death_was_not_sent() {
     let session = Session::new(stdio_faults::target(""), Limits::default());
-    let first = call(&session, LONG).await.unwrap();
-    let status = tokio::process::Command::new("kill").args(["-9", &first]).status().await.unwrap();
-    assert!(status.success());
-    let second = loop {
-        match call(&session, LONG).await {
-            Ok(pid) => break pid,
-            // The pipe may break before or after the line was written; which of both, the error says.
-            Err(error) => assert!(matches!(error.class(), Class::Network { .. }), "{error:?}"),
+    for _ in 0..20 {
+        let first = call(&session, LONG).await.unwrap();
+        let status = tokio::process::Command::new("kill").args(["-9", &first]).status().await.unwrap();
+        assert!(status.success());
+        while is_running(&first) {
+            tokio::task::yield_now().await;
         }
-    };
-    assert_ne!(first, second);
-    assert_eq!(session.connects(), 2);
+        // Nobody has told us yet that it is gone; a call that must not be made twice can be made now all the same.
+        assert_ne!(call_until_sent(&session).await.unwrap(), first);
+    }
+    assert_eq!(session.connects(), 21);
+}
+
+/// Whether anything of a process is left that could read: its first thread may be gone before the others.
+fn is_running(process: &str) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    threads.into_iter().any(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|fields| !fields.is_empty() && !fields.starts_with(['Z', 'X']))
+    })
 }
 
 #[tokio::test]

@@ -35,13 +35,14 @@ pub(crate) enum Speaks {
     Modern,
 }
 
-/// One `tools/call` as it arrived: how many came before it, its id, the `key` among its arguments, and the state it
-/// brings back.
+/// One `tools/call` as it arrived: how many came before it, its id, the `key` among its arguments, and the state and the
+/// answers it brings back.
 pub(crate) struct Asked {
     pub(crate) before: usize,
     pub(crate) id: Value,
     pub(crate) key: String,
     pub(crate) state: Value,
+    pub(crate) answers: Value,
 }
 
 impl Asked {
@@ -239,13 +240,15 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     }
 }
 
-struct Request {
-    method: String,
-    headers: HashMap<String, String>,
-    body: Vec<u8>,
+/// One HTTP request.
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) headers: HashMap<String, String>,
+    pub(crate) body: Vec<u8>,
 }
 
-async fn read(stream: &mut BufReader<TcpStream>) -> Option<Request> {
+/// Reads a request; `None` once the client has hung up.
+pub(crate) async fn read(stream: &mut BufReader<TcpStream>) -> Option<Request> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
@@ -335,7 +338,8 @@ fn answer(shared: &Shared, request: &Request) -> Action {
             let before = shared.calls.fetch_add(1, Ordering::SeqCst);
             let key = message["params"]["arguments"]["key"].as_str().unwrap_or_default().to_owned();
             *shared.executions.lock().unwrap().entry(key.clone()).or_default() += 1;
-            (shared.script)(&Asked { before, id, key, state: message["params"]["requestState"].clone() })
+            let param = |name: &str| message["params"][name].clone();
+            (shared.script)(&Asked { before, id, key, state: param("requestState"), answers: param("inputResponses") })
         }
         "notifications/cancelled" => {
             shared.cancels.fetch_add(1, Ordering::SeqCst);

@@ -33,7 +33,7 @@ const BROKEN: &[(&str, &str)] = &[
     ),
     (
         "connection_pool = { max_idle_time = 10 }",
-        "1:37: connection_pool.max_idle_time: expected a duration from \"1s\" to \"7d\", found 10",
+        "1:37: connection_pool.max_idle_time: expected a duration from \"1s\" to \"3650d\", found 10",
     ),
     (
         "load_balancer = { strategy = \"roundrobin\" }",

@@ -3,13 +3,13 @@
 use super::bounds::length;
 use super::path::Path;
 use super::read::{Field, Hints, Reader};
-use super::{Config, ServiceConfig, Transport};
+use super::{Config, ServiceConfig, Transport, duration};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 const CONNECTIONS: RangeInclusive<u32> = 1..=1_000;
 const FEWEST: RangeInclusive<u32> = 0..=1_000;
-const LIFE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
+const LIFE: RangeInclusive<Duration> = Duration::from_secs(1)..=duration::LONGEST;
 const WAIT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3_600);
 
 const POOL_HINTS: Hints = &[
@@ -179,13 +179,24 @@ pub(super) fn balancer(reader: &mut Reader<'_>, field: &Field<'_>, mut balancer:
     balancer
 }
 
-/// The pool a service starts from. Several copies of a program would not know of each other, so there are only if that is
-/// said of the service itself.
-pub(super) fn inherited(config: &Config, service: &ServiceConfig) -> PoolConfig {
-    match service.transport {
-        Transport::Stdio => PoolConfig { min_connections: 0, max_connections: 1, ..config.pool },
-        _ => config.pool,
+impl PoolConfig {
+    /// The pool of a program of this machine. There is one copy of it, because several would not know of each other, and
+    /// it is not ended as long as it answers, because it may remember things.
+    #[must_use]
+    pub const fn of_a_program(self) -> Self {
+        Self {
+            min_connections: 0,
+            max_connections: 1,
+            max_idle_time: duration::LONGEST,
+            max_connection_age: duration::LONGEST,
+            ..self
+        }
     }
+}
+
+/// The pool a service starts from.
+pub(super) fn inherited(config: &Config, service: &ServiceConfig) -> PoolConfig {
+    if service.transport == Transport::Stdio { config.pool.of_a_program() } else { config.pool }
 }
 
 /// What is wrong with a pool that a program set.

@@ -160,7 +160,7 @@ impl ServiceConfig {
 
     /// A service that is a program of this machine, started with [`ServiceConfig::arg`]s.
     pub fn stdio(name: impl Into<String>, command: impl Into<String>) -> Self {
-        let pool = PoolConfig { max_connections: 1, ..PoolConfig::default() };
+        let pool = PoolConfig::default().of_a_program();
         Self { transport: Transport::Stdio, command: Some(command.into()), pool, ..Self::named(name) }
     }
 

@@ -6,12 +6,13 @@
 //! [`WireError`] that keeps what is known.
 
 use crate::mcp::classify;
+use crate::mcp::input::Helpers;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use poet_runtime::Clock;
-use reqwest::{RequestBuilder, Response};
+use reqwest::{RequestBuilder, Response, Url};
 use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorData, JsonRpcMessage, RequestId, ServerJsonRpcMessage};
 use rmcp::transport::streamable_http_client::{
     SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
@@ -71,6 +72,9 @@ impl From<reqwest::Error> for WireError {
     }
 }
 
+/// A stream of events.
+pub(super) type Events = BoxStream<'static, std::result::Result<Sse, SseError>>;
+
 type Result<T> = std::result::Result<T, StreamableHttpError<WireError>>;
 
 fn failed<T>(error: WireError) -> Result<T> {
@@ -79,7 +83,11 @@ fn failed<T>(error: WireError) -> Result<T> {
 
 /// The HTTP client of one connection.
 #[derive(Clone, Debug)]
-pub(super) struct Wire(pub(super) reqwest::Client);
+pub(super) struct Wire {
+    client: reqwest::Client,
+    #[cfg(feature = "oauth")]
+    authorizer: Option<(Arc<super::Authorizer>, Url)>,
+}
 
 /// What has to be known of a message to judge the answer to it.
 struct Asked {
@@ -121,6 +129,20 @@ impl Asked {
 }
 
 impl Wire {
+    /// Sends a request with its token.
+    async fn send(&self, request: RequestBuilder, token: Option<String>) -> std::result::Result<Response, WireError> {
+        #[cfg(feature = "oauth")]
+        if let Some((authorizer, url)) = &self.authorizer {
+            // Boxed, so that requests without an authorizer do not carry it about.
+            return Box::pin(authorizer.send(url, request)).await;
+        }
+        let request = match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        Ok(request.send().await?)
+    }
+
     async fn post(
         &self,
         uri: &str,
@@ -130,9 +152,9 @@ impl Wire {
         headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<StreamableHttpPostResponse> {
         let asked = Asked::about(message, session.is_some());
-        let request = self.0.post(uri).header(ACCEPT, format!("{EVENTS}, {JSON}"));
-        let response = dressed(request, session, token, headers).json(message).send().await.map_err(WireError::from);
-        let response = match response {
+        let request = self.client.post(uri).header(ACCEPT, format!("{EVENTS}, {JSON}"));
+        let request = dressed(request, session, headers).json(message);
+        let response = match self.send(request, token).await {
             Ok(response) => response,
             Err(error) => return failed(error),
         };
@@ -140,10 +162,49 @@ impl Wire {
     }
 }
 
+/// What HTTP+SSE is made of, where an answer does not come with the request it answers.
+impl Wire {
+    /// Opens a stream of events that belongs to no request.
+    pub(super) async fn open(&self, url: &Url, token: Option<String>) -> std::result::Result<Events, WireError> {
+        let response = self.send(self.client.get(url.clone()).header(ACCEPT, EVENTS), token).await?;
+        let status = response.status();
+        if !status.is_success() {
+            let retry_after = retry_after(response.headers());
+            let text = read(response, MAX_FAILURE).await.unwrap_or_default();
+            return Err(WireError::Status { status: status.as_u16(), retry_after, text: preview(&text) });
+        }
+        if !has_type(&response, EVENTS) {
+            return Err(WireError::Answer(format!("HTTP {status}, but no stream of events")));
+        }
+        Ok(events(response, None))
+    }
+
+    /// Hands a message over. Its answer comes on the stream; one that comes here all the same is given back.
+    pub(super) async fn hand_over(
+        &self,
+        url: &Url,
+        message: &ClientJsonRpcMessage,
+        token: Option<String>,
+    ) -> std::result::Result<Option<ServerJsonRpcMessage>, WireError> {
+        let asked = Asked::about(message, true);
+        let response = self.send(self.client.post(url.clone()).json(message), token).await?;
+        if response.status().is_success() {
+            // To its end, so that the connection can be used again; what it says does not matter.
+            let _ = read(response, MAX_FAILURE).await;
+            return Ok(None);
+        }
+        match refused(response, asked).await {
+            Ok(StreamableHttpPostResponse::Json(answer, _)) => Ok(Some(answer)),
+            Ok(_) => Ok(None),
+            Err(StreamableHttpError::Client(error)) => Err(error),
+            Err(other) => Err(WireError::Answer(other.to_string())),
+        }
+    }
+}
+
 fn dressed(
     mut request: RequestBuilder,
     session: Option<&str>,
-    token: Option<String>,
     headers: HashMap<HeaderName, HeaderValue>,
 ) -> RequestBuilder {
     for (name, value) in headers {
@@ -151,9 +212,6 @@ fn dressed(
     }
     if let Some(session) = session {
         request = request.header(SESSION, session);
-    }
-    if let Some(token) = token {
-        request = request.bearer_auth(token);
     }
     request
 }
@@ -200,10 +258,7 @@ async fn succeeded(response: Response, asked: Asked) -> Result<StreamableHttpPos
 
 async fn refused(response: Response, asked: Asked) -> Result<StreamableHttpPostResponse> {
     let status = response.status();
-    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(|value| {
-        let clock = Clock::system();
-        crate::http::read_retry_after(value, clock.anchor().wall(clock.now()))
-    });
+    let retry_after = retry_after(response.headers());
     // A body that cannot be read takes nothing away from the status.
     let body = read(response, MAX_FAILURE).await.unwrap_or_default();
     let is_auth = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
@@ -235,11 +290,28 @@ async fn refused(response: Response, asked: Asked) -> Result<StreamableHttpPostR
     }
 }
 
+/// How long a server asks to be left alone.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    let clock = Clock::system();
+    crate::http::read_retry_after(value, clock.anchor().wall(clock.now()))
+}
+
 fn has_type(response: &Response, kind: &str) -> bool {
     response.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(kind.as_bytes()))
 }
 
-async fn read(mut response: Response, limit: usize) -> Result<String> {
+async fn read(response: Response, limit: usize) -> Result<String> {
+    Ok(String::from_utf8_lossy(&read_up_to(response, limit).await?).into_owned())
+}
+
+/// A body, of which there is to be no more than of a failure that is read.
+#[cfg(feature = "oauth")]
+pub(super) async fn read_bytes(response: Response) -> Result<Vec<u8>> {
+    read_up_to(response, MAX_FAILURE).await
+}
+
+async fn read_up_to(mut response: Response, limit: usize) -> Result<Vec<u8>> {
     let mut body = Vec::new();
     loop {
         match response.chunk().await {
@@ -247,14 +319,14 @@ async fn read(mut response: Response, limit: usize) -> Result<String> {
                 return Err(StreamableHttpError::ResponseBodyTooLarge { max_size: limit });
             }
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return Ok(String::from_utf8_lossy(&body).into_owned()),
+            Ok(None) => return Ok(body),
             // The head of the answer was here already: the request was sent, whatever the error says.
             Err(error) => return failed(WireError::Lost(error.without_url())),
         }
     }
 }
 
-fn preview(body: &str) -> String {
+pub(super) fn preview(body: &str) -> String {
     const SHOWN: usize = 256;
     match body.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &body[..end]),
@@ -263,7 +335,7 @@ fn preview(body: &str) -> String {
 }
 
 /// The events of an answer; an error without id on the stream of a request is the answer to that request.
-fn events(response: Response, id: Option<RequestId>) -> BoxStream<'static, std::result::Result<Sse, SseError>> {
+fn events(response: Response, id: Option<RequestId>) -> Events {
     let mut size = EventSize::default();
     let bytes = response.bytes_stream().map(move |chunk| {
         let chunk = chunk.map_err(|error| WireError::Lost(error.without_url()))?;
@@ -343,14 +415,23 @@ impl StreamableHttpClient for Wire {
         last_event_id: Option<String>,
         auth_header: Option<String>,
         custom_headers: HashMap<HeaderName, HeaderValue>,
-    ) -> Result<BoxStream<'static, std::result::Result<Sse, SseError>>> {
-        let mut request = self.0.get(uri.as_ref()).header(ACCEPT, EVENTS);
+    ) -> Result<Events> {
+        let mut request = self.client.get(uri.as_ref()).header(ACCEPT, EVENTS);
         if let Some(last) = last_event_id {
             request = request.header("last-event-id", last);
         }
-        let response = match dressed(request, session_id.as_deref(), auth_header, custom_headers).send().await {
+        let response = match self.send(dressed(request, session_id.as_deref(), custom_headers), auth_header).await {
             Ok(response) => response,
-            Err(error) => return failed(error.into()),
+            Err(error) => {
+                return match error {
+                    // Nobody is there any more who could go on with a broken stream: whoever waits is told now.
+                    WireError::Connect(error) => {
+                        tracing::debug!(%error, "the stream cannot be resumed");
+                        Err(StreamableHttpError::ServerDoesNotSupportSse)
+                    }
+                    error => failed(error),
+                };
+            }
         };
         let status = response.status();
         match status {
@@ -370,23 +451,42 @@ impl StreamableHttpClient for Wire {
         auth_header: Option<String>,
         custom_headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<()> {
-        match dressed(self.0.delete(uri.as_ref()), Some(&session_id), auth_header, custom_headers).send().await {
+        let request = dressed(self.client.delete(uri.as_ref()), Some(&session_id), custom_headers);
+        match self.send(request, auth_header).await {
             // Whatever it answers: the session is not used again.
             Ok(_) => Ok(()),
-            Err(error) => failed(error.into()),
+            Err(error) => failed(error),
         }
     }
 }
 
-/// An HTTP client for an address; `Err` says what is wrong with the address or with this machine's certificates.
-pub(super) fn client(url: &str) -> std::result::Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
-    let url = reqwest::Url::parse(url)?;
+type Broken = Box<dyn std::error::Error + Send + Sync>;
+
+/// An address of HTTP, and what talks to it; `Err` says what is wrong with it or with this machine's certificates.
+#[cfg_attr(not(feature = "oauth"), expect(unused_variables, reason = "only an authorizer has to do with HTTP"))]
+pub(super) fn client(url: &str, helpers: &Helpers) -> std::result::Result<(Wire, Url), Broken> {
+    let url = Url::parse(url)?;
     let secure = match url.scheme() {
         "https" => true,
         "http" => false,
         other => return Err(format!("`{other}` is no scheme of an HTTP address").into()),
     };
-    Ok(reqwest::Client::builder()
+    let wire = Wire {
+        client: built(secure)?,
+        #[cfg(feature = "oauth")]
+        authorizer: helpers.authorizer.clone().map(|authorizer| (authorizer, url.clone())),
+    };
+    Ok((wire, url))
+}
+
+/// A client for any address of HTTP.
+#[cfg(feature = "oauth")]
+pub(super) fn any_client() -> std::result::Result<reqwest::Client, Broken> {
+    built(true)
+}
+
+fn built(secure: bool) -> std::result::Result<reqwest::Client, Broken> {
+    let client = reqwest::Client::builder()
         .tls_backend_preconfigured(tls(secure)?)
         .connect_timeout(Duration::from_secs(10))
         // Longer than a pause between calls, shorter than the idle limit of common servers: a connection the server
@@ -394,11 +494,21 @@ pub(super) fn client(url: &str) -> std::result::Result<reqwest::Client, Box<dyn 
         .pool_idle_timeout(Duration::from_secs(15))
         // A redirect may turn a POST into a GET, or carry the token to another host. It is reported, not followed.
         .redirect(reqwest::redirect::Policy::none())
-        .build()?)
+        .build()?;
+    Ok(client)
+}
+
+/// The last cause in a chain: "connection refused" rather than "error sending request".
+pub(super) fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut deepest = error;
+    while let Some(cause) = deepest.source() {
+        deepest = cause;
+    }
+    deepest.to_string()
 }
 
 /// The program's own provider of cryptography if it installed one, else ours, for this client only.
-fn tls(secure: bool) -> std::result::Result<rustls::ClientConfig, rustls::Error> {
+pub(super) fn tls(secure: bool) -> std::result::Result<rustls::ClientConfig, rustls::Error> {
     use rustls_platform_verifier::BuilderVerifierExt;
     let provider = rustls::crypto::CryptoProvider::get_default()
         .cloned()
@@ -419,8 +529,8 @@ mod tests {
 
     #[test]
     fn a_client_needs_no_provider_of_cryptography_and_installs_none() {
-        assert!(client("http://localhost/mcp").is_ok());
-        assert!(client("https://localhost/mcp").is_ok());
+        assert!(client("http://localhost/mcp", &Helpers::default()).is_ok());
+        assert!(client("https://localhost/mcp", &Helpers::default()).is_ok());
         assert!(rustls::crypto::CryptoProvider::get_default().is_none());
     }
 

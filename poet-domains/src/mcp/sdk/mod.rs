@@ -6,21 +6,33 @@
 //! calls that both time out and are cancelled when dropped.
 
 mod http;
+mod ledger;
+#[cfg(feature = "oauth")]
+mod oauth;
+mod sse;
 mod stdio;
+#[cfg(feature = "websocket")]
+mod websocket;
 
-use self::http::{MAX_ANSWER, Wire, WireError};
+use self::http::{MAX_ANSWER, WireError, deepest};
+use self::ledger::{Ledger, Noted};
+#[cfg(feature = "oauth")]
+pub(super) use self::oauth::Authorizer;
 use self::stdio::LastWords;
 use crate::mcp::connection::{Era, Limits, McpConnection, Pending, Target, ToolAnswer, ToolCall, ToolInfo};
 use crate::mcp::fault::{Fault, McpError};
+use crate::mcp::input::{Helpers, Person, Question};
 use ::rmcp::ClientHandler;
 use ::rmcp::model::{
     CallToolRequest, CallToolRequestParams, CallToolResult, CancelledNotification, CancelledNotificationParam,
-    ClientConfig, ClientRequest, ContentBlock, Implementation, InputRequiredResult, ListToolsRequest,
-    PaginatedRequestParams, ProtocolVersion, RequestId, ServerResult, Tool,
+    ClientCapabilities, ClientConfig, ClientRequest, ContentBlock, ElicitRequestParams, ElicitResult,
+    ElicitationAction, ElicitationCapability, ErrorData, FormElicitationCapability, Implementation, InputRequest,
+    InputRequests, InputRequiredResult, InputResponses, ListToolsRequest, PaginatedRequestParams, ProtocolVersion,
+    RequestId, ServerResult, Tool,
 };
 use ::rmcp::service::{
     ClientCacheConfig, ClientInitializeError, ClientLifecycleMode, NotificationContext, Peer, PeerRequestOptions,
-    RoleClient, RunningService, ServiceError, serve_client_with_lifecycle,
+    RequestContext, RoleClient, RunningService, ServiceError, serve_client_with_lifecycle,
 };
 use ::rmcp::transport::common::client_side_sse::SseRetryPolicy;
 use ::rmcp::transport::streamable_http_client::{StreamableHttpClientTransportConfig, StreamableHttpError};
@@ -43,20 +55,22 @@ const MAX_ROUNDS: u32 = 8;
 /// Connects to a server and lists its tools. Whatever fails here, no call was sent.
 pub(super) async fn connect(
     target: &Target,
+    helpers: &Helpers,
     known: Option<Era>,
     limits: &Limits,
 ) -> Result<(Arc<dyn McpConnection>, Era), McpError> {
     let all = async {
+        let known = if target.is_legacy_only() { Some(Era::Legacy) } else { known };
         let remembered = match known {
-            Some(Era::Modern) => Some(establish(target, modern()).await),
-            Some(Era::Legacy) => Some(establish(target, ClientLifecycleMode::Initialize).await),
+            Some(Era::Modern) => Some(establish(target, helpers, modern()).await),
+            Some(Era::Legacy) => Some(establish(target, helpers, ClientLifecycleMode::Initialize).await),
             None => None,
         };
         let connection = match remembered {
             Some(Ok(connection)) => connection,
-            Some(Err(error)) if settles_it(error.fault()) => return Err(error),
+            Some(Err(error)) if settles_it(error.fault()) || target.is_legacy_only() => return Err(error),
             // Never asked, or replaced by a server of the other era.
-            Some(Err(_)) | None => discover(target, limits.era_probe).await?,
+            Some(Err(_)) | None => discover(target, helpers, limits.era_probe).await?,
         };
         match connection.list(None).await {
             // A server without tools may still be asked for one; it will say what it thinks of it.
@@ -76,16 +90,16 @@ pub(super) async fn connect(
 ///
 /// One that does not answer the question in time, or dies of it, as older servers do, is taken for a legacy one and
 /// started afresh. If it refuses that too, it was only slow, and speaks nothing but the new revision.
-async fn discover(target: &Target, limit: Duration) -> Result<Connection, McpError> {
+async fn discover(target: &Target, helpers: &Helpers, limit: Duration) -> Result<Connection, McpError> {
     let both = ClientLifecycleMode::Auto { preferred_versions: modern_versions(), legacy_version: None };
-    match timeout(limit, establish(target, both)).await {
+    match timeout(limit, establish(target, helpers, both)).await {
         Ok(Ok(connection)) => return Ok(connection),
         Ok(Err(error)) if settles_it(error.fault()) => return Err(error),
         Ok(Err(_)) | Err(_) => {}
     }
-    match establish(target, ClientLifecycleMode::Initialize).await {
+    match establish(target, helpers, ClientLifecycleMode::Initialize).await {
         Err(error) if matches!(error.fault(), Fault::Rpc { .. }) => {
-            establish(target, modern()).await.map_err(|_| error)
+            establish(target, helpers, modern()).await.map_err(|_| error)
         }
         result => result,
     }
@@ -104,11 +118,11 @@ fn modern_versions() -> Vec<ProtocolVersion> {
     ProtocolVersion::KNOWN_VERSIONS.iter().filter(|version| !version.has_initialize()).cloned().collect()
 }
 
-async fn establish(target: &Target, mode: ClientLifecycleMode) -> Result<Connection, McpError> {
+async fn establish(target: &Target, helpers: &Helpers, mode: ClientLifecycleMode) -> Result<Connection, McpError> {
+    let client = Client { changes: Arc::default(), person: helpers.person.clone() };
     match target {
         Target::Http { url, token } => {
-            let client =
-                http::client(url).map_err(|error| McpError::caused_by(Fault::Start, error.to_string(), error))?;
+            let (wire, _) = wire(url, helpers)?;
             let mut config = StreamableHttpClientTransportConfig::with_uri(url.as_str())
                 .max_concurrent_requests(MAX_IN_FLIGHT)
                 .max_sse_event_size(MAX_ANSWER)
@@ -116,17 +130,32 @@ async fn establish(target: &Target, mode: ClientLifecycleMode) -> Result<Connect
             config.retry_config = Arc::new(Resume);
             config.channel_buffer_capacity = MAX_IN_FLIGHT;
             config.auth_header.clone_from(token);
-            serve(StreamableHttpClientTransport::with_client(Wire(client), config), mode, None).await
+            serve(StreamableHttpClientTransport::with_client(wire, config), client, mode, None).await
+        }
+        Target::Sse { url, token } => {
+            let (wire, url) = wire(url, helpers)?;
+            let transport = sse::open(wire, &url, token.clone()).await.map_err(from_wire)?;
+            serve(transport, client, mode, None).await
+        }
+        #[cfg(feature = "websocket")]
+        Target::WebSocket { url, token } => {
+            let transport = websocket::open(url, token.as_deref()).await?;
+            serve(transport, client, mode, None).await
         }
         Target::Stdio { command, args, env } => {
             let (transport, words) = stdio::start(command, args, env)?;
-            serve(transport, mode, Some(words)).await
+            serve(transport, client, mode, Some(words)).await
         }
     }
 }
 
+fn wire(url: &str, helpers: &Helpers) -> Result<(http::Wire, reqwest::Url), McpError> {
+    http::client(url, helpers).map_err(|error| McpError::caused_by(Fault::Start, error.to_string(), error))
+}
+
 async fn serve<T, E, A>(
     transport: T,
+    client: Client,
     mode: ClientLifecycleMode,
     words: Option<LastWords>,
 ) -> Result<Connection, McpError>
@@ -134,11 +163,13 @@ where
     T: IntoTransport<RoleClient, E, A>,
     E: std::error::Error + Send + Sync + 'static,
 {
-    let changes = Arc::<AtomicU64>::default();
-    match serve_client_with_lifecycle(Client { changes: changes.clone() }, transport, mode).await {
+    let changes = client.changes.clone();
+    let ledger = Ledger::default();
+    let transport = Noted::new(transport.into_transport(), ledger.clone());
+    match serve_client_with_lifecycle(client, transport, mode).await {
         Ok(service) => {
             service.peer().set_response_cache_config(ClientCacheConfig::disabled()).await;
-            Ok(Connection { service, tools: Mutex::new(Arc::from([])), changes, listed_after: 0.into(), words })
+            Ok(Connection { service, tools: Mutex::new(Arc::from([])), changes, listed_after: 0.into(), ledger, words })
         }
         Err(error) => Err(explained(from_handshake(error), words.as_ref()).await),
     }
@@ -149,14 +180,53 @@ where
 struct Client {
     /// How often the server said that its tools have changed.
     changes: Arc<AtomicU64>,
+    person: Option<Arc<dyn Person>>,
+}
+
+impl Client {
+    /// What the person says to a question; whom nobody can answer is declined.
+    async fn ask(&self, asked: ElicitRequestParams) -> ElicitResult {
+        let answer = match (&self.person, asked) {
+            (Some(person), ElicitRequestParams::FormElicitationParams { message, requested_schema, .. }) => {
+                let schema = serde_json::to_value(requested_schema).unwrap_or_default();
+                person.answer(Question::new(message, schema)).await
+            }
+            _ => None,
+        };
+        match answer {
+            Some(answer) => ElicitResult::new(ElicitationAction::Accept).with_content(Value::Object(answer)),
+            None => ElicitResult::new(ElicitationAction::Decline),
+        }
+    }
+
+    /// Answers to everything a tool asks before it is called again; `None` if there is nobody who could.
+    async fn ask_all(&self, asked: InputRequests) -> Option<InputResponses> {
+        let mut answers = InputResponses::new();
+        for (name, request) in asked {
+            let InputRequest::Elicitation(question) = request else { return None };
+            self.person.as_ref()?;
+            answers.insert(name, serde_json::to_value(self.ask(question.params).await).ok()?);
+        }
+        Some(answers)
+    }
 }
 
 impl ClientHandler for Client {
     fn get_info(&self) -> ClientConfig {
-        ClientConfig::new(
-            ::rmcp::model::ClientCapabilities::default(),
-            Implementation::new("poet", env!("CARGO_PKG_VERSION")),
-        )
+        let mut capabilities = ClientCapabilities::default();
+        if self.person.is_some() {
+            let form = FormElicitationCapability::new();
+            capabilities.elicitation = Some(ElicitationCapability::new().with_form(form));
+        }
+        ClientConfig::new(capabilities, Implementation::new("poet", env!("CARGO_PKG_VERSION")))
+    }
+
+    async fn create_elicitation(
+        &self,
+        asked: ElicitRequestParams,
+        _: RequestContext<RoleClient>,
+    ) -> Result<ElicitResult, ErrorData> {
+        Ok(self.ask(asked).await)
     }
 
     async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
@@ -181,6 +251,7 @@ struct Connection {
     changes: Arc<AtomicU64>,
     /// How many changes had been announced when the tools were listed.
     listed_after: AtomicU64,
+    ledger: Ledger,
     words: Option<LastWords>,
 }
 
@@ -211,7 +282,8 @@ impl Connection {
             Ok(handle) => handle,
             Err(error) => return Err(explained(from_service(error).before_sending(), self.words.as_ref()).await),
         };
-        let mut cancel = CancelOnDrop { peer, id: Some(handle.id.clone()) };
+        let id = handle.id.clone();
+        let mut cancel = CancelOnDrop { peer, id: Some(id.clone()) };
         let Some(answer) = bounded(until, &mut handle.rx).await else {
             // Too late for everybody: the guard tells the server.
             return Err(McpError::new(Fault::Timeout { sent: true }, ""));
@@ -219,7 +291,12 @@ impl Connection {
         cancel.id = None;
         match answer.unwrap_or(Err(ServiceError::TransportClosed)) {
             Ok(result) => Ok(result),
-            Err(error) => Err(explained(from_service(error), self.words.as_ref()).await),
+            Err(error) => {
+                let error = from_service(error);
+                let unsent = error.fault() == Fault::Lost && !self.ledger.was_handed(&id);
+                let error = if unsent { error.before_sending() } else { error };
+                Err(explained(error, self.words.as_ref()).await)
+            }
         }
     }
 
@@ -292,11 +369,12 @@ impl McpConnection for Connection {
 
     fn call<'a>(&'a self, call: ToolCall<'a>) -> Pending<'a, ToolAnswer> {
         Box::pin(async move {
-            let mut kept = None;
+            let (mut kept, mut answers) = (None, None);
             for round in 0..MAX_ROUNDS {
                 let mut params =
                     CallToolRequestParams::new(call.name.to_owned()).with_arguments(call.arguments.clone());
                 params.request_state = kept.take();
+                params.input_responses = answers.take();
                 let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
                 let mut options = PeerRequestOptions::no_options();
                 if let Some(meta) = call.meta.clone() {
@@ -304,17 +382,26 @@ impl McpConnection for Connection {
                 }
                 match self.request(request, options, Some(call.until)).await? {
                     ServerResult::CallToolResult(result) => return Ok(answer(result)),
-                    // The server wants to be asked again with what it gave us to keep, and nothing from a person.
+                    // The server wants to be asked again with what it gave us to keep, and with what a person answers.
                     ServerResult::InputRequiredResult(InputRequiredResult {
-                        input_requests,
-                        request_state: state @ Some(_),
-                        ..
-                    }) if input_requests.as_ref().is_none_or(|requests| requests.is_empty()) => {
-                        kept = state;
-                        let pause = tokio::time::sleep(Duration::from_millis(20) * 2_u32.pow(round));
-                        bounded(Some(call.until), pause).await;
+                        input_requests, request_state, ..
+                    }) => {
+                        let asked = input_requests.unwrap_or_default();
+                        if asked.is_empty() && request_state.is_none() {
+                            break;
+                        }
+                        kept = request_state;
+                        if asked.is_empty() {
+                            let pause = tokio::time::sleep(Duration::from_millis(20) * 2_u32.pow(round));
+                            bounded(Some(call.until), pause).await;
+                        } else {
+                            let asking = self.service.service().ask_all(asked);
+                            match bounded(Some(call.until), asking).await.flatten() {
+                                Some(given) => answers = Some(given),
+                                None => break,
+                            }
+                        }
                     }
-                    ServerResult::InputRequiredResult(_) => break,
                     _ => return Err(McpError::new(Fault::Answer, "no result of a tool")),
                 }
             }
@@ -421,20 +508,17 @@ fn from_transport(error: DynamicTransportError) -> McpError {
         Ok(http) => return from_http(*http),
         Err(error) => error,
     };
-    McpError::caused_by(Fault::Lost, error.to_string(), error)
+    let error = match error.downcast::<WireError>() {
+        Ok(wire) => return from_wire(*wire),
+        Err(error) => error,
+    };
+    let fault = if ledger::says_unsent(&*error) { Fault::Connect } else { Fault::Lost };
+    McpError::caused_by(fault, error.to_string(), error)
 }
 
 fn from_http(error: StreamableHttpError<WireError>) -> McpError {
     match error {
-        StreamableHttpError::Client(WireError::Connect(error)) => {
-            McpError::caused_by(Fault::Connect, deepest(&error), error)
-        }
-        StreamableHttpError::Client(WireError::Lost(error)) => McpError::caused_by(Fault::Lost, deepest(&error), error),
-        StreamableHttpError::Client(WireError::Status { status, retry_after, text }) => {
-            McpError::new(Fault::Http { status, retry_after }, text)
-        }
-        StreamableHttpError::Client(WireError::Session(text)) => McpError::new(Fault::Session, text),
-        StreamableHttpError::Client(WireError::Answer(text)) => McpError::new(Fault::Answer, text),
+        StreamableHttpError::Client(error) => from_wire(error),
         StreamableHttpError::SessionExpired => McpError::new(Fault::Session, ""),
         error @ (StreamableHttpError::ResponseBodyTooLarge { .. }
         | StreamableHttpError::Deserialize(_)
@@ -446,11 +530,12 @@ fn from_http(error: StreamableHttpError<WireError>) -> McpError {
     }
 }
 
-/// The last cause in a chain: "connection refused" rather than "error sending request".
-fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut deepest = error;
-    while let Some(cause) = deepest.source() {
-        deepest = cause;
+fn from_wire(error: WireError) -> McpError {
+    match error {
+        WireError::Connect(error) => McpError::caused_by(Fault::Connect, deepest(&error), error),
+        WireError::Lost(error) => McpError::caused_by(Fault::Lost, deepest(&error), error),
+        WireError::Status { status, retry_after, text } => McpError::new(Fault::Http { status, retry_after }, text),
+        WireError::Session(text) => McpError::new(Fault::Session, text),
+        WireError::Answer(text) => McpError::new(Fault::Answer, text),
     }
-    deepest.to_string()
 }

@@ -1,0 +1,106 @@
+//! What a server whose answers come on one stream does with a message: HTTP+SSE and WebSockets have it in common.
+
+use crate::server::rpc_error;
+use serde_json::{Value, json};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::Notify;
+
+/// What becomes of a `tools/call`.
+pub(crate) enum Play {
+    /// It is answered on the stream.
+    Answer,
+    /// It is not answered.
+    Silence,
+    /// This stands on the stream in the place of an answer, and then the answer.
+    Stray(&'static str),
+    /// An answer of that many bytes.
+    Huge(usize),
+    /// The stream ends.
+    HangUp,
+    /// It is answered with an error of that code: in the body of a refusal, where there is one.
+    Error(i32),
+    /// The request is refused with these bytes, where there is a response to refuse it with.
+    Refuse(Vec<u8>),
+}
+
+/// What a server remembers.
+pub(crate) struct Seen {
+    script: Box<dyn Fn(usize) -> Play + Send + Sync>,
+    calls: AtomicUsize,
+    connections: AtomicUsize,
+    cancelled: Notify,
+    headers: Mutex<Vec<Option<String>>>,
+}
+
+impl Seen {
+    /// The script is told how many calls came before.
+    pub(crate) fn new(script: impl Fn(usize) -> Play + Send + Sync + 'static) -> Self {
+        Self {
+            script: Box::new(script),
+            calls: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            cancelled: Notify::new(),
+            headers: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn connected(&self) {
+        self.connections.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Takes note of the credentials of a request.
+    pub(crate) fn authorized(&self, by: Option<&str>) {
+        self.headers.lock().unwrap().push(by.map(str::to_owned));
+    }
+
+    /// The credentials of every request.
+    pub(crate) fn authorizations(&self) -> Vec<Option<String>> {
+        self.headers.lock().unwrap().clone()
+    }
+
+    /// Waits until the server was told of a cancelled request.
+    pub(crate) async fn cancelled(&self) {
+        self.cancelled.notified().await;
+    }
+
+    /// What is to be done about a message: what the script says of a call, and the answer to it.
+    pub(crate) fn take(&self, message: &Value) -> (Play, Value) {
+        let result = |result: Value| json!({ "jsonrpc": "2.0", "id": message["id"], "result": result });
+        match message["method"].as_str().unwrap_or_default() {
+            "initialize" => {
+                let info = json!({
+                    "protocolVersion": "2024-11-05",
+                    "capabilities": { "tools": {} },
+                    "serverInfo": { "name": "scripted", "version": "1" },
+                });
+                (Play::Answer, result(info))
+            }
+            "tools/list" => {
+                let tool = json!({ "name": "write", "inputSchema": { "type": "object" } });
+                (Play::Answer, result(json!({ "tools": [tool] })))
+            }
+            "tools/call" => {
+                let play = (self.script)(self.calls.fetch_add(1, Ordering::SeqCst));
+                if let Play::Error(code) = play {
+                    return (play, rpc_error(&message["id"], code, "no"));
+                }
+                let text = if let Play::Huge(size) = play { "x".repeat(size) } else { "done".to_owned() };
+                (play, result(json!({ "content": [{ "type": "text", "text": text }] })))
+            }
+            "notifications/cancelled" => {
+                self.cancelled.notify_one();
+                (Play::Silence, Value::Null)
+            }
+            _ => (Play::Silence, Value::Null),
+        }
+    }
+}
