@@ -138,9 +138,8 @@ impl McpResource {
     /// use poet_runtime::config::{Config, Endpoint, ServiceConfig};
     ///
     /// # fn main() -> Result<(), poet_runtime::Error> {
-    /// # let store = poet_runtime::store::MemoryStore::default();
     /// let config = Config::default().service(ServiceConfig::http("crm", "http://one.test/mcp"));
-    /// let runtime = Runtime::builder().config(config).store(store).build()?;
+    /// let runtime = Runtime::builder().configuration(config).in_memory().build()?;
     /// # let runtime = tokio::runtime::Runtime::new().unwrap().block_on(runtime.scope(async {
     /// let crm = McpResource::new("crm");
     /// crm.add_endpoint(&Endpoint::new("http://two.test/mcp"))?;

@@ -9,6 +9,7 @@
 mod clock;
 mod deferral;
 mod drill;
+mod fleet;
 mod http_faults;
 #[cfg(all(feature = "websocket", target_os = "linux"))]
 mod leaks;
