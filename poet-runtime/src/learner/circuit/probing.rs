@@ -53,13 +53,15 @@ pub(super) fn propose(subject: &Subject<'_>) -> Vec<Proposal> {
     let outages = Outages::read(subject);
     let old = Schedule(PARTS.map(|parameter| subject.before(parameter, None)));
     let free = PARTS.map(|parameter| !subject.is_pinned(parameter, None));
-    let best = outages.best(rate.per_second, old, free);
+    let search = Search { rate: rate.per_second, free, no_later_than: rate.is_least.then_some(old) };
+    let best = outages.best(&search, old);
     let full = step(&OPEN_FOR, old.wait(), best.wait(), (OPEN_FOR.min, OPEN_FOR.max));
     // As far as is sure: the whole step, or half of it, or a quarter.
     let steps = [1.0, 0.5, 0.25].map(|part| old.wait() * (full / old.wait()).powf(part));
-    let sure = steps.into_iter().filter(|wait| *wait <= old.wait() || !rate.is_least).find_map(|wait| {
+    let sure = steps.into_iter().find_map(|wait| {
         // Until the wait has come there, the rest is what suits it.
-        let on_the_way = || outages.best(rate.per_second, old.with(0, wait), [false, free[1], free[2]]);
+        let rest = Search { free: [false, free[1], free[2]], ..search };
+        let on_the_way = || outages.best(&rest, old.with(0, wait));
         let new = if wait == best.wait() { best } else { on_the_way() };
         let change = outages.change(rate.per_second, old, new);
         (change.confidence >= MIN_CONFIDENCE).then_some((new, change))
@@ -175,6 +177,27 @@ impl Schedule {
     }
 }
 
+/// Among which schedules the best is looked for.
+#[derive(Clone, Copy)]
+struct Search {
+    /// Calls a second.
+    rate: f64,
+    /// Which parts may differ.
+    free: [bool; 3],
+    /// One than which it may not be later at any time.
+    no_later_than: Option<Schedule>,
+}
+
+impl Search {
+    fn allows(&self, schedule: Schedule) -> bool {
+        self.no_later_than.is_none_or(|bound| {
+            // Both are powers of the time, so what holds early and late holds between.
+            let is_later = |been: f64| schedule.after(been) > bound.after(been) * (1.0 + 1e-9);
+            schedule.wait() <= bound.wait() && ![bound.wait(), LONGEST].into_iter().any(is_later)
+        })
+    }
+}
+
 fn thousandths(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
@@ -263,7 +286,8 @@ impl Outages {
 
     /// The cheapest schedule that differs from an old one only in what is free: the best of a few, and what steps that get
     /// finer make of it. The old one where none is cheaper.
-    fn best(&self, rate: f64, old: Schedule, free: [bool; 3]) -> Schedule {
+    fn best(&self, search: &Search, old: Schedule) -> Schedule {
+        let free = search.free;
         let octaves = if free[0] { (OPEN_FOR.max / OPEN_FOR.min).log2() as u32 } else { 0 };
         let shapes = BEGINNINGS.map(|(ratio, growth)| {
             let ratio = if free[1] { ratio } else { old.0[1] };
@@ -272,10 +296,11 @@ impl Outages {
         let waits = |shape: Schedule| {
             (0..=octaves).map(move |n| if free[0] { shape.with(0, f64::from(n).exp2()) } else { shape })
         };
-        let (mut best, mut cost) = self.cheapest(rate, (old, self.cost(old, rate)), shapes.into_iter().flat_map(waits));
+        let (mut best, mut cost) =
+            self.cheapest(search, (old, self.cost(old, search.rate)), shapes.into_iter().flat_map(waits));
         for size in [0.25, 0.125] {
             loop {
-                let nearer = self.cheapest(rate, (best, cost), best.neighbours(size, free));
+                let nearer = self.cheapest(search, (best, cost), best.neighbours(size, free));
                 // What is hardly cheaper is not worth another round.
                 let is_done = nearer.1 > cost * 0.999;
                 (best, cost) = nearer;
@@ -288,8 +313,14 @@ impl Outages {
     }
 
     /// The cheapest of others, or this one where none is cheaper.
-    fn cheapest(&self, rate: f64, one: (Schedule, f64), others: impl Iterator<Item = Schedule>) -> (Schedule, f64) {
-        let costs = others.map(|schedule| (schedule, self.cost(schedule, rate)));
+    fn cheapest(
+        &self,
+        search: &Search,
+        one: (Schedule, f64),
+        others: impl Iterator<Item = Schedule>,
+    ) -> (Schedule, f64) {
+        let costs = others.filter(|schedule| search.allows(*schedule));
+        let costs = costs.map(|schedule| (schedule, self.cost(schedule, search.rate)));
         costs.fold(one, |best, other| if other.1 < best.1 { other } else { best })
     }
 
@@ -481,6 +512,23 @@ mod tests {
         });
         assert!(waits.windows(2).all(|two| two[0] >= two[1]), "{waits:?}");
         assert!(waits[0] >= 240.0 && waits[3] <= 15.0, "{waits:?}");
+    }
+
+    /// The first hour began with the first call, and nobody knows when that was, so calls may be far more than it seems.
+    #[test]
+    fn in_the_first_hour_no_probe_is_put_off_and_in_the_second_the_rate_is_known() {
+        let calls = |world: &mut World| {
+            world.history.add(world.hour, Key::Call(Ending::Done), 60);
+            world.hour += 1;
+            settled(world)
+        };
+        let mut world = World::about("breaker.");
+        let before = schedule(&world);
+        let first = calls(&mut world);
+        let times = [60.0, 600.0, 7_200.0];
+        assert!(times.iter().all(|been| first.after(*been) <= before.after(*been)), "{before:?} {first:?}");
+        let second = calls(&mut world);
+        assert!(second.wait() > before.wait(), "{before:?} {second:?}");
     }
 
     #[test]
