@@ -53,7 +53,7 @@
 //! | [`Runtime::queue`], [`Runtime::cache`], [`Runtime::health`] | what was put off, what is kept, how services do |
 //! | [`Runtime::register_fallback`] | who answers when a service does not |
 //! | [`service`] | a client of your own: [`service::Request`] and [`service::Caller`], or [`Runtime::call`] |
-//! | [`config`] | `poet.toml` |
+//! | [`config`] | `poet.toml`, `poet.yaml` |
 //! | [`guide::learning`] | what is learned, from what, and when it moves |
 //! | [`guide::safety`] | when a call is repeated, refused, moved, or given up |
 //! | [`guide::queue`] | calls that were put off: their states, and what a person does about them |

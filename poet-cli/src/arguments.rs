@@ -1,14 +1,18 @@
 //! What may be typed after `poet`.
 
+use crate::call::{self, Call};
+use crate::check::{self, Check};
 use crate::simulate::{self, Simulate};
+use crate::tools::{self, Tools};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use poet_runtime::FailureKind;
+use poet_runtime::config::{Config, ConfigError};
 use poet_runtime::defer::State;
 use poet_runtime::report::Scope;
 use std::path::PathBuf;
 
-/// Shows what a program's services do, what was learned about them, and why; holds values, and settles calls that were
-/// put off.
+/// Shows what a program's services do, what was learned about them, and why; holds values, settles calls that were put
+/// off, checks a configuration, and lists and calls tools.
 #[derive(Debug, Parser)]
 #[command(
     name = "poet",
@@ -27,8 +31,12 @@ Examples:
   poet queue list --state uncertain            calls that were put off, and that a person has to look at
   poet queue run                               make those that are due, with the services of the configuration
   poet simulate small                          what the runtime does in a world that fails as stated
+  poet check --connect                         what is wrong with the configuration, and who can be reached
+  poet tools salesforce_crm                    the tools of a service, and which of them may be called twice
+  poet call salesforce_crm get_contact id=7    one call, through every stage of the runtime
 
-Exit codes: 0 an answer, 1 nothing found, not possible, or no poet database, 2 a command that cannot be understood.
+Exit codes: 0 an answer, 1 nothing found, not possible, or no poet database, 2 a command that cannot be understood; `poet
+call` has more.
 Colour is used on a terminal only, and never where NO_COLOR is set."
 )]
 pub(crate) struct Arguments {
@@ -36,7 +44,7 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, value_name = "PATH", display_order = 100)]
     pub(crate) db: Option<PathBuf>,
 
-    /// The configuration of the program [default: $POET_CONFIG, then ./poet.toml]
+    /// The configuration of the program [default: $POET_CONFIG, then ./poet.toml or ./poet.yaml]
     #[arg(long, global = true, value_name = "PATH", display_order = 101)]
     pub(crate) config: Option<PathBuf>,
 
@@ -85,6 +93,22 @@ that were dropped by their caller or joined to another do not count.")]
     /// Live a world through in virtual time: what policies are worth, and what is learned
     #[command(after_help = simulate::EXAMPLES)]
     Simulate(Simulate),
+    /// What is wrong with a configuration, or what it means
+    #[command(after_help = check::EXAMPLES)]
+    Check(Check),
+    /// The tools of MCP servers
+    #[command(after_help = tools::EXAMPLES)]
+    Tools(Tools),
+    /// Call one tool, as a program would
+    #[command(after_help = call::EXAMPLES)]
+    Call(Call),
+}
+
+impl Arguments {
+    /// The configuration that is meant.
+    pub(crate) fn read_config(&self) -> Result<Config, ConfigError> {
+        self.config.as_ref().map_or_else(Config::discover, Config::load)
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,7 +3,6 @@
 use crate::Refusal;
 use crate::arguments::Arguments;
 use poet_runtime::Clock;
-use poet_runtime::config::Config;
 use poet_runtime::report::{Report, Scope};
 use poet_runtime::store::SqliteStore;
 use std::ffi::OsString;
@@ -19,7 +18,7 @@ pub(crate) fn path(arguments: &Arguments, poet_db: Option<OsString>) -> Result<P
     if let Some(path) = arguments.db.clone().or(poet_db.filter(|path| !path.is_empty()).map(PathBuf::from)) {
         return Ok(path);
     }
-    let config = arguments.config.as_ref().map_or_else(Config::discover, Config::load);
+    let config = arguments.read_config();
     // Where a program without all of this keeps its database is named after the program, which we are not.
     config.map_err(|error| Refusal::usage(error.to_string()))?.store.path.ok_or_else(|| {
         Refusal::usage(

@@ -92,8 +92,7 @@ struct Configured {
 
 impl Configured {
     fn read(arguments: &Arguments, which: &Which, parameter: &Parameter, after: Option<FailureKind>) -> Self {
-        let config = arguments.config.as_ref().map_or_else(Config::discover, Config::load);
-        let (config, problem) = match config {
+        let (config, problem) = match arguments.read_config() {
             Ok(config) => (config, None),
             Err(error) => (Config::default(), Some(error.to_string())),
         };

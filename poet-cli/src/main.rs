@@ -1,17 +1,24 @@
 //! The `poet` command: what the services of a program do, what was learned about them, and why.
 //!
 //! Reports only read: the database is opened read-only, beside the program that writes it. Only what a person decides
-//! about a value or a job of the queue is written, and what comes of the jobs that are run.
+//! about a value or a job of the queue is written, and what comes of the calls that are made.
 //!
 //! Exit codes: 0 for an answer, 1 where there is nothing to answer from or about, or what is asked for is not possible,
-//! 2 for a command that cannot be understood.
+//! 2 for a command that cannot be understood; `poet call` has more.
 
 mod arguments;
+mod call;
+mod check;
 mod database;
 mod decide;
+mod lines;
 mod params;
 mod queue;
+mod resolved;
+mod schema;
+mod services;
 mod simulate;
+mod tools;
 mod traces;
 mod work;
 
@@ -25,16 +32,25 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(&arguments) {
-        Ok(answer) => print(&answer),
+        Ok(answer) => {
+            complain(&answer.aside);
+            print(&answer.text, answer.code)
+        }
         Err(refusal) => {
-            // Nobody may be listening there either; the exit code still says it.
-            let _ = writeln!(io::stderr(), "poet: {}", refusal.message);
+            complain(&refusal.message);
             ExitCode::from(refusal.code)
         }
     }
 }
 
-fn run(arguments: &Arguments) -> Result<String, Refusal> {
+fn complain(message: &str) {
+    if !message.is_empty() {
+        // Nobody may be listening there either; the exit code still says it.
+        let _ = writeln!(io::stderr(), "poet: {message}");
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<Answer, Refusal> {
     if arguments.format == Format::Html && !matches!(arguments.command, Command::Simulate(_)) {
         return Err(Refusal::usage("`--format html` is for `poet simulate`; write text or json"));
     }
@@ -44,11 +60,28 @@ fn run(arguments: &Arguments) -> Result<String, Refusal> {
             let scope = Scope { service: service.clone(), executions: *limit };
             let report = database::gather(&path()?, &scope)?;
             non_empty(&report, service.as_deref())?;
-            Ok(arguments.format.of(|style| text::report(&report, style), || json::report(&report)))
+            Ok(arguments.format.of(|style| text::report(&report, style), || json::report(&report)).into())
         }
-        Command::Params(command) => params::run(command, arguments, &path()?),
-        Command::Queue(command) => queue::run(command, arguments, &path()?),
-        Command::Simulate(simulate) => simulate::run(simulate, arguments.format),
+        Command::Params(command) => params::run(command, arguments, &path()?).map(Answer::from),
+        Command::Queue(command) => queue::run(command, arguments, &path()?).map(Answer::from),
+        Command::Simulate(simulate) => simulate::run(simulate, arguments.format).map(Answer::from),
+        Command::Check(command) => check::run(command, arguments),
+        Command::Tools(command) => tools::run(command, arguments),
+        Command::Call(command) => call::run(command, arguments),
+    }
+}
+
+/// What is answered, what is said beside it, and the exit code.
+#[derive(Debug, Default)]
+struct Answer {
+    text: String,
+    aside: String,
+    code: u8,
+}
+
+impl From<String> for Answer {
+    fn from(text: String) -> Self {
+        Self { text, ..Self::default() }
     }
 }
 
@@ -94,15 +127,15 @@ fn style() -> Style {
     if io::stdout().is_terminal() && !no_color { Style::Terminal } else { Style::Plain }
 }
 
-fn print(answer: &str) -> ExitCode {
+fn print(answer: &str, code: u8) -> ExitCode {
     let mut out = io::stdout().lock();
     match out.write_all(answer.as_bytes()).and_then(|()| out.flush()) {
         // Whoever reads us has seen enough, as `head` has.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::from(code),
         Err(error) => {
             let _ = writeln!(io::stderr(), "poet: writing the answer: {error}");
             ExitCode::FAILURE
         }
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::from(code),
     }
 }

@@ -1,20 +1,14 @@
 //! `poet queue run`: makes the calls that are due, with the services of the configuration.
 
-use crate::Refusal;
 use crate::arguments::{Arguments, Format};
-use poet_runtime::Runtime;
+use crate::{Refusal, services};
 use poet_runtime::config::Config;
 use poet_runtime::defer::{Counts, QueueError, State, Worked};
 use serde_json::{Map, Value, json};
 use std::path::Path;
-use std::time::Duration;
-
-/// How long what was observed may take to be written down at the end.
-const LAST_WORDS: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(arguments: &Arguments, path: &Path) -> Result<String, Refusal> {
-    let config = arguments.config.as_ref().map_or_else(Config::discover, Config::load);
-    let mut config = config.map_err(|error| Refusal::usage(error.to_string()))?;
+    let mut config = arguments.read_config().map_err(|error| Refusal::usage(error.to_string()))?;
     if config.services.is_empty() {
         let message = "which services? write `--config PATH`, or set POET_CONFIG, to the configuration of the program; \
                        a call is made with the address and the credentials that stand there";
@@ -22,9 +16,7 @@ pub(crate) fn run(arguments: &Arguments, path: &Path) -> Result<String, Refusal>
     }
     // Otherwise there would be a worker beside the one that is waited for.
     config.queue.work = false;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Refusal::nothing(format!("starting: {error}")))?;
-    let (worked, left) = runtime.block_on(work(config, path))?;
+    let (worked, left) = services::block_on(work(config, path))??;
     Ok(match arguments.format {
         Format::Text => text(&worked, &left),
         Format::Json | Format::Html => format!("{:#}\n", json(&worked, &left)),
@@ -32,16 +24,12 @@ pub(crate) fn run(arguments: &Arguments, path: &Path) -> Result<String, Refusal>
 }
 
 async fn work(config: Config, path: &Path) -> Result<(Worked, Counts), Refusal> {
-    let mut builder = Runtime::builder().configuration(config).database(path);
-    for profile in poet_domains::ALL {
-        builder = builder.profile(profile);
-    }
-    let runtime = builder.build().map_err(|error| Refusal::usage(error.to_string()))?;
+    let runtime = services::runtime(config, Some(path))?;
     let failed = |error: QueueError| Refusal::nothing(error.to_string());
     let worked = runtime.queue().run_due().await.map_err(failed)?;
     let left = runtime.queue().counts().await.map_err(failed)?;
     // What was learned may fail; what came of the jobs is on disk.
-    let _ = runtime.shutdown(LAST_WORDS).await;
+    let _ = runtime.shutdown(services::LAST_WORDS).await;
     Ok((worked, left))
 }
 

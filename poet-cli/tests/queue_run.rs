@@ -3,78 +3,23 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot set up is a failed test")]
 
 mod common;
+#[path = "common/server.rs"]
+mod server;
 
 use poet_runtime::Clock;
 use poet_runtime::defer::{Change, DeferralQueue, Job, JobId, NewJob, SqliteQueue, State};
 use serde_json::{Value, json};
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::pin::pin;
 use std::process::Output;
 use std::task::{Context, Poll, Waker};
-use std::thread;
 
 fn ready<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
         Poll::Pending => panic!("an embedded queue answers at once"),
     }
-}
-
-/// Serves the tool `update_contact`, which answers with what it was given. Ends with the test.
-fn serve() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            thread::spawn(move || while answer(stream.as_ref().unwrap()).is_some() {});
-        }
-    });
-    port
-}
-
-/// Answers one request; `None` once there are no more.
-fn answer(mut stream: &TcpStream) -> Option<()> {
-    let mut head = BufReader::new(stream);
-    let (mut first, mut length) = (String::new(), 0);
-    head.read_line(&mut first).ok().filter(|read| *read > 0)?;
-    loop {
-        let mut line = String::new();
-        head.read_line(&mut line).ok()?;
-        if line.trim().is_empty() {
-            break;
-        }
-        if let Some(n) = line.to_lowercase().strip_prefix("content-length:") {
-            length = n.trim().parse().ok()?;
-        }
-    }
-    let mut body = vec![0; length];
-    head.read_exact(&mut body).ok()?;
-    let request: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let said = match (first.split(' ').next(), request["method"].as_str()) {
-        (Some("POST"), Some("initialize")) => Some(json!({
-            "protocolVersion": request["params"]["protocolVersion"],
-            "capabilities": { "tools": {} },
-            "serverInfo": { "name": "crm", "version": "1" },
-        })),
-        (Some("POST"), Some("tools/list")) => Some(json!({
-            "tools": [{ "name": "update_contact", "inputSchema": { "type": "object" } }],
-        })),
-        (Some("POST"), Some("tools/call")) => Some(json!({
-            "content": [{ "type": "text", "text": request["params"]["arguments"].to_string() }],
-            "structuredContent": { "updated": request["params"]["arguments"]["id"] },
-        })),
-        _ => None,
-    };
-    let (status, body) = match said {
-        Some(result) => ("200 OK", json!({ "jsonrpc": "2.0", "id": request["id"], "result": result }).to_string()),
-        None if first.starts_with("POST") => ("202 Accepted", String::new()),
-        None => ("405 Method Not Allowed", String::new()),
-    };
-    let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
-    stream.write_all((head + &body).as_bytes()).ok()
 }
 
 fn put(path: &Path, jobs: Vec<NewJob>) {
@@ -99,7 +44,7 @@ fn run(folder: &Path, arguments: &[&str]) -> Output {
 fn what_is_due_is_made_with_the_services_of_the_configuration_and_the_rest_is_left() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("poet.db");
-    let url = format!("http://127.0.0.1:{}/mcp", serve());
+    let url = format!("http://127.0.0.1:{}/mcp", server::Crm::start().port);
     let config = format!("[services.crm]\ndomain = \"mcp_integration\"\nendpoints = [{{ url = \"{url}\" }}]\n");
     fs::write(folder.path().join("poet.toml"), config).unwrap();
     let (due, strange) = (job("crm"), job("billing"));

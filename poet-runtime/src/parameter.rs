@@ -276,7 +276,7 @@ pub static SUCCESS_CREDIT: Parameter = Parameter {
     share: Some("of probes succeed although the service is down"),
 };
 
-/// `breaker.open_for`: how long the circuit stays open before it is probed.
+/// `breaker.open_for`: how long the circuit stays open before it is probed for the first time.
 pub static OPEN_FOR: Parameter = Parameter {
     name: "breaker.open_for",
     unit: Unit::Seconds,
@@ -286,20 +286,34 @@ pub static OPEN_FOR: Parameter = Parameter {
     // What suits services is between a second and an hour, and outages are rare.
     step: Step::Times { up: 4.0, down: 4.0, least: 1.0 },
     default: |profile| profile.open_for.as_secs_f64(),
-    about: "how long the circuit stays open before it is probed",
+    about: "how long the circuit stays open before it is first probed",
     share: None,
 };
 
-/// `breaker.open_growth`: how many times as long the circuit stays open after each probe that failed.
+/// `breaker.open_ratio`: how long the second wait is, as a multiple of the first.
+pub static OPEN_RATIO: Parameter = Parameter {
+    name: "breaker.open_ratio",
+    unit: Unit::Factor,
+    per_failure: false,
+    min: 0.1,
+    max: 4.0,
+    step: Step::Any,
+    default: |_| 1.0,
+    about: "how long the circuit stays open after the first probe that failed, as a multiple of `breaker.open_for`",
+    share: None,
+};
+
+/// `breaker.open_growth`: the power of the time it has been open with which the waits between probes grow.
 pub static OPEN_GROWTH: Parameter = Parameter {
     name: "breaker.open_growth",
     unit: Unit::Factor,
     per_failure: false,
-    min: 1.0,
-    max: 4.0,
+    min: 0.0,
+    max: 1.25,
     step: Step::Any,
-    default: |_| 1.0,
-    about: "how many times as long the circuit stays open after each probe that failed, up to 2 h",
+    default: |_| 0.0,
+    about: "the power of the time it has been open with which the waits between probes grow, up to 2 h; 0: they stay, 0.5: \
+            as its square root, 1: each is as long as all before it",
     share: None,
 };
 
@@ -441,6 +455,7 @@ pub static ALL: &[&Parameter] = &[
     &FAILURE_THRESHOLD,
     &SUCCESS_CREDIT,
     &OPEN_FOR,
+    &OPEN_RATIO,
     &OPEN_GROWTH,
     &SUCCESS_THRESHOLD,
     &CACHE_TTL,
@@ -466,6 +481,16 @@ pub fn find(name: &str) -> Option<&'static Parameter> {
     ALL.iter().copied().find(|parameter| parameter.name == name)
 }
 
+/// How delays grow from one retry to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Growth {
+    /// Each is twice as long as the one before.
+    #[default]
+    Doubling,
+    /// Each is longer than the one before by so much: whole milliseconds, from one of them to a minute.
+    By(Duration),
+}
+
 /// The values in force for one service and operation, found once and read by every call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Values {
@@ -479,16 +504,20 @@ pub struct Values {
     pub base_delay: Duration,
     /// The longest delay before a retry.
     pub max_delay: Duration,
+    /// How delays grow from one retry to the next.
+    pub growth: Growth,
     /// The longest a whole call may take.
     pub deadline: Duration,
     /// Failures of each kind in a row that open the circuit, by [`FailureKind::index`].
     pub failure_threshold: [u16; FailureKind::ALL.len()],
     /// How much of what opens the circuit one success takes back; 1: all of it.
     pub success_credit: f64,
-    /// How many times as long the circuit stays open after each probe that failed.
-    pub open_growth: f64,
-    /// How long the circuit stays open before it is probed.
+    /// How long the circuit stays open before it is first probed.
     pub open_for: Duration,
+    /// How long it stays open after the first probe that failed, as a multiple of [`Values::open_for`].
+    pub open_ratio: f64,
+    /// The power of the time it has been open with which the waits between probes grow.
+    pub open_growth: f64,
     /// Successful probes that close the circuit.
     pub success_threshold: u32,
     /// How long an answer is fresh, where the operation is declared cacheable.
@@ -525,11 +554,13 @@ impl Values {
             attempt_timeout_pinned: false,
             base_delay: profile.base_delay,
             max_delay: profile.max_delay,
+            growth: Growth::Doubling,
             deadline: profile.deadline,
             failure_threshold: [saturated(profile.failure_threshold); FailureKind::ALL.len()],
             success_credit: 1.0,
-            open_growth: 1.0,
             open_for: profile.open_for,
+            open_ratio: 1.0,
+            open_growth: 0.0,
             success_threshold: profile.success_threshold,
             cache_ttl: profile.cache_ttl,
             batch_threshold: profile.batch_threshold,
@@ -565,6 +596,7 @@ impl Values {
                 None => self.failure_threshold = [saturated(count); FailureKind::ALL.len()],
             },
             "breaker.success_credit" => self.success_credit = value,
+            "breaker.open_ratio" => self.open_ratio = value,
             "breaker.open_growth" => self.open_growth = value,
             "breaker.open_for" => self.open_for = seconds,
             "breaker.success_threshold" => self.success_threshold = count,
@@ -597,6 +629,7 @@ impl Values {
                 None => self.failure_threshold.into_iter().min().unwrap_or(u16::MAX),
             }),
             "breaker.success_credit" => self.success_credit,
+            "breaker.open_ratio" => self.open_ratio,
             "breaker.open_growth" => self.open_growth,
             "breaker.open_for" => self.open_for.as_secs_f64(),
             "breaker.success_threshold" => f64::from(self.success_threshold),

@@ -6,7 +6,7 @@
 //! paid by every call; writing is rare, and whoever writes holds the lock of the learned rows.
 
 use crate::outcome::FailureKind;
-use crate::parameter::Values;
+use crate::parameter::{Growth, Values};
 use std::hint;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
@@ -86,7 +86,12 @@ fn encode(values: &Values) -> [u64; WORDS] {
         word(values.batch_window),
         u64::from(values.batch_threshold) << 32 | u64::from(values.batch_max_size),
         four([e, f, share(values.success_credit), thousandths(values.open_growth)]),
-        u64::from(values.success_threshold) << 32 | u64::from(values.concurrency_limit),
+        four([
+            values.concurrency_limit,
+            thousandths(values.open_ratio),
+            step(values.growth),
+            u16::try_from(values.success_threshold).unwrap_or(u16::MAX),
+        ]),
         word(values.hedge_delay),
         u64::from(values.defer_hours) << 32 | u64::from(values.defer_weekdays) << 16 | u64::from(values.defer_monthly),
     ]
@@ -103,6 +108,7 @@ fn decode(words: &[u64; WORDS]) -> Values {
         attempt_timeout_pinned: retries[7] != 0,
         base_delay: duration(words[2]),
         max_delay: duration(words[3]),
+        growth: growth(quarter(words[12], 2)),
         deadline: duration(words[4]),
         open_for: duration(words[5]),
         failure_threshold: [
@@ -115,7 +121,8 @@ fn decode(words: &[u64; WORDS]) -> Values {
         ],
         success_credit: f64::from(quarter(words[11], 2)) / f64::from(u16::MAX),
         open_growth: f64::from(quarter(words[11], 3)) / 1_000.0,
-        success_threshold: (words[12] >> 32) as u32,
+        open_ratio: f64::from(quarter(words[12], 1)) / 1_000.0,
+        success_threshold: u32::from(quarter(words[12], 3)),
         concurrency_limit: quarter(words[12], 0),
         revision: words[REVISION],
         cache_ttl: duration(words[CACHE_TTL]),
@@ -128,6 +135,19 @@ fn decode(words: &[u64; WORDS]) -> Values {
         defer_monthly: quarter(words[14], 0),
         held_out: retries[6],
     }
+}
+
+/// Milliseconds; 0 stands for doubling.
+fn step(growth: Growth) -> u16 {
+    match growth {
+        Growth::Doubling => 0,
+        Growth::By(step) => u16::try_from(step.as_millis()).unwrap_or(u16::MAX).max(1),
+    }
+}
+
+#[inline]
+fn growth(step: u16) -> Growth {
+    if step == 0 { Growth::Doubling } else { Growth::By(Duration::from_millis(u64::from(step))) }
 }
 
 fn four(parts: [u16; 4]) -> u64 {
@@ -171,12 +191,14 @@ mod tests {
             attempt_timeout_pinned: n % 2 == 1,
             base_delay: Duration::from_millis(u64::from(n)),
             max_delay: Duration::from_micros(u64::from(n)),
+            growth: growth(n as u16),
             deadline: Duration::from_secs(u64::from(n)),
             failure_threshold: [n as u16, 1, 2, n as u16, 4, n as u16],
             success_credit: 1.0 / f64::from(1 << (n % 2)),
             open_growth: f64::from(n % 3 + 1),
+            open_ratio: f64::from(n % 5) / 8.0,
             open_for: Duration::new(7, n),
-            success_threshold: n,
+            success_threshold: n.min(9_999),
             revision: u64::from(n),
             cache_ttl: Duration::new(u64::from(n), 1),
             batch_threshold: n,

@@ -159,30 +159,7 @@ impl Registry {
         let mut values = Values::of(profile);
         let mut pinned = Vec::new();
         if let Some(service) = self.config.services.get(found.service) {
-            let tool = service.tools.get(operation);
-            // The tool after the service, so that it wins.
-            let layers =
-                [(&service.pin, service.timeout)].into_iter().chain(tool.map(|tool| (&tool.pin, tool.timeout)));
-            for (pins, timeout) in layers {
-                pins.apply(&mut values);
-                pinned.extend(pins.iter().map(|(parameter, after, _)| (parameter.name.to_owned(), after)));
-                if let Some(timeout) = timeout {
-                    values.attempt_timeout = timeout;
-                    values.attempt_timeout_pinned = true;
-                    pinned.push((ATTEMPT_TIMEOUT.name.to_owned(), None));
-                }
-            }
-            if let Some(ttl) = tool.and_then(|tool| tool.cache?.ttl) {
-                values.set(CACHE_TTL.name, None, ttl.as_secs_f64());
-                pinned.push((CACHE_TTL.name.to_owned(), None));
-            }
-            if let Some(deadline) = tool.and_then(|tool| tool.deadline).or(service.deadline) {
-                values.deadline = deadline;
-            }
-            if let Some(ttl) = tool.and_then(|tool| tool.cache?.ttl) {
-                values.cache_ttl = ttl;
-                pinned.push((CACHE_TTL.name.to_owned(), None));
-            }
+            pinned.extend(service.lay_over(operation, &mut values));
         }
         // What stands in the attribute is applied by the call itself; here it only keeps the learner's hands off.
         if let Some(declaration) = found.declaration {

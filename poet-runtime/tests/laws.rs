@@ -3,7 +3,7 @@
 mod support;
 
 use poet_runtime::__private::{Call, caps, run, run_once, run_once_or, run_sync};
-use poet_runtime::config::{Config, ServiceConfig};
+use poet_runtime::config::{Config, RetryStrategy, ServiceConfig};
 use poet_runtime::service::{Answer, CacheKey, Failure, ServiceCall};
 use poet_runtime::{Class, Clock, Declaration, Disposition, Error, Profile, Runtime, Wall, warnings};
 use std::cell::Cell;
@@ -446,6 +446,26 @@ async fn what_is_pinned_in_the_configuration_holds() {
     assert!(result.unwrap_err().is_timeout());
     assert_eq!(started, 1);
     assert!(began.elapsed() <= Duration::from_secs(1) + GRACE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_strategy_says_how_often_and_after_which_waits_a_call_is_made_again() {
+    let seconds = |strategy| async move {
+        let config = Config::default().service(ServiceConfig::named("crm").retry(strategy));
+        let began = Instant::now();
+        let (started, result) =
+            call(&runtime_with(config), &read("fails"), |_| async { fails(Class::Transient) }).await;
+        result.unwrap_err();
+        assert_eq!(started, u32::from(strategy.attempts), "{}", strategy.name);
+        began.elapsed().as_secs_f64()
+    };
+    // The sums of the upper ends; what is waited is drawn from in between.
+    let (quick, network) = (seconds(&RetryStrategy::QUICK).await, seconds(&RetryStrategy::NETWORK).await);
+    let (standard, throttle) = (seconds(&RetryStrategy::STANDARD).await, seconds(&RetryStrategy::THROTTLE).await);
+    assert!(quick <= 0.1 + 0.2, "{quick}");
+    assert!(network > quick && network <= 0.5 + 1.0 + 2.0, "{network}");
+    assert!(standard > network && standard <= 1.0 + 2.0 + 4.0 + 8.0, "{standard}");
+    assert!(throttle > quick && throttle <= 2.0 + 3.0, "{throttle}");
 }
 
 #[tokio::test(start_paused = true)]

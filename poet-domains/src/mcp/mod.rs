@@ -35,7 +35,7 @@ pub use input::{Answering, Attended, Person, Question};
 #[cfg(feature = "oauth")]
 pub use oauth::{Consent, Consenting, OAuth};
 pub(crate) use resource::caller;
-pub use resource::{McpRequest, McpResource};
+pub use resource::{McpRequest, McpResource, Repeatable};
 pub use session::{Connector, Session};
 pub use templates::{execute_workflow, workflow, workflows};
 

@@ -356,12 +356,60 @@ pub(super) struct Nature {
     pub(super) read_only: bool,
 }
 
+/// Who says whether a tool may be called more than once, where the call itself does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeatable {
+    /// The configuration says so, or says that it may not.
+    Declared(bool),
+    /// The server does, which is trusted.
+    Claimed(bool),
+    /// Nobody whose word counts; so it may not.
+    Unknown,
+}
+
+impl Repeatable {
+    /// What is known about a tool of a service from its configuration, and from what the server says about it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use poet_domains::mcp::{Repeatable, ToolInfo};
+    /// use poet_runtime::config::ServiceConfig;
+    ///
+    /// let mut list = ToolInfo::default();
+    /// list.read_only = Some(true);
+    /// let crm = ServiceConfig::http("crm", "http://localhost:8002/mcp");
+    /// assert_eq!(Repeatable::of(&crm, &list), Repeatable::Unknown);
+    /// assert_eq!(Repeatable::of(&crm.trusted(), &list), Repeatable::Claimed(true));
+    /// ```
+    #[must_use]
+    pub fn of(service: &ServiceConfig, tool: &ToolInfo) -> Self {
+        let unset = ToolConfig::default();
+        let configured = service.tools.get(&tool.name).unwrap_or(&unset);
+        Self::said(configured, service.trusted.then_some(tool))
+    }
+
+    fn said(tool: &ToolConfig, claims: Option<&ToolInfo>) -> Self {
+        let declared = tool.idempotent.or(tool.read_only.filter(|&read_only| read_only));
+        let claimed = claims.filter(|tool| tool.read_only.or(tool.idempotent).is_some());
+        match (declared, claimed) {
+            (Some(declared), _) => Self::Declared(declared),
+            (None, Some(tool)) => Self::Claimed(tool.claims_repeatable()),
+            (None, None) => Self::Unknown,
+        }
+    }
+
+    /// Whether it may be called more than once.
+    #[must_use]
+    pub fn holds(self) -> bool {
+        matches!(self, Self::Declared(true) | Self::Claimed(true))
+    }
+}
+
 /// What a tool is taken for: the caller's word before the configuration's before the claims of a trusted server.
 pub(super) fn nature(idempotent: bool, tool: &ToolConfig, claims: Option<&ToolInfo>) -> Nature {
     let read_only = tool.read_only.unwrap_or_else(|| claims.is_some_and(|tool| tool.read_only == Some(true)));
-    let configured = tool.idempotent.or(tool.read_only.filter(|&read_only| read_only));
-    let claimed = || claims.is_some_and(ToolInfo::claims_repeatable);
-    let repeatable = idempotent || configured.unwrap_or_else(claimed);
+    let repeatable = idempotent || Repeatable::said(tool, claims).holds();
     // A tool that may not be repeated is not shared either, whatever else was said about it.
     Nature { repeatable, read_only: read_only && repeatable }
 }
@@ -386,6 +434,7 @@ fn target(config: &ServiceConfig) -> Result<Target, Error> {
     let missing = |what: &str| Error::configuration(format!("service `{}` has no {what}", config.name));
     match config.transport {
         Transport::Http => {
+            // Of several the first: calls are not spread over them yet.
             let endpoint = config.endpoints.first().ok_or_else(|| missing("endpoint to call its tools at"))?;
             let token = config.auth_token.as_ref().map(|token| token.expose().to_owned());
             Ok(Target::Http { url: endpoint.url.clone(), token })
@@ -394,7 +443,11 @@ fn target(config: &ServiceConfig) -> Result<Target, Error> {
             let command = config.command.clone().ok_or_else(|| missing("command to start it with"))?;
             Ok(Target::Stdio { command, args: config.args.clone(), env: config.env.clone() })
         }
-        other => Err(Error::configuration(format!("service `{}`: no tools over {}", config.name, other.as_str()))),
+        other => Err(Error::configuration(format!(
+            "service `{}`: the transport `{}` is not available yet; it is reached over `http` or `stdio`",
+            config.name,
+            other.as_str()
+        ))),
     }
 }
 
@@ -444,6 +497,14 @@ mod tests {
             assert!(!declares_a_read(CacheWish::UpTo(Duration::from_secs(1)), &write));
         }
         assert!(!nature(false, &cached(), None).repeatable, "nobody said that it may be asked twice");
+    }
+
+    #[test]
+    fn a_transport_that_nobody_speaks_yet_is_an_error_of_the_configuration() {
+        for transport in [Transport::Sse, Transport::WebSocket] {
+            let error = target(&ServiceConfig { transport, ..ServiceConfig::http("crm", "http://crm") }).unwrap_err();
+            assert!(error.is_configuration() && error.to_string().contains(transport.as_str()), "{error}");
+        }
     }
 
     #[test]

@@ -20,8 +20,8 @@ const CACHE_HINTS: Hints = &[
 ];
 const QUEUE_HINTS: Hints = &[("max_retries", "there is no such key; write `max_attempts`")];
 
-pub(super) fn cache(reader: &mut Reader<'_>, field: &Field<'_>) -> CacheBounds {
-    let mut bounds = CacheBounds::default();
+/// What is written, over `bounds`.
+pub(super) fn cache(reader: &mut Reader<'_>, field: &Field<'_>, mut bounds: CacheBounds) -> CacheBounds {
     let Some(mut table) = reader.table(field) else {
         return bounds;
     };
@@ -38,8 +38,8 @@ pub(super) fn cache(reader: &mut Reader<'_>, field: &Field<'_>) -> CacheBounds {
     bounds
 }
 
-pub(super) fn queue(reader: &mut Reader<'_>, field: &Field<'_>) -> QueueConfig {
-    let mut queue = QueueConfig::default();
+/// What is written, over `queue`.
+pub(super) fn queue(reader: &mut Reader<'_>, field: &Field<'_>, mut queue: QueueConfig) -> QueueConfig {
     let Some(mut table) = reader.table(field) else {
         return queue;
     };

@@ -21,17 +21,21 @@ fn every_fault_is_named_with_its_line_its_column_and_what_to_write() {
 const BROKEN: &[(&str, &str)] = &[
     // Keys.
     ("learnin = \"on\"", "1:1: learnin: there is no such key; did you mean `learning`?"),
-    ("colour = 1", "1:1: colour: there is no such key; expected `store`, `learning`, `cache`, `queue` or `services`"),
+    (
+        "colour = 1",
+        "1:1: colour: there is no such key; expected `preset`, `store`, `learning`, `cache`, `queue` or `services`",
+    ),
     ("[service.crm]", "1:2: service: there is no such key; write `services.<name>`"),
-    ("preset = \"production\"", "1:1: preset: presets are not built yet; remove the key"),
+    ("retry_policy = {}", "1:1: retry_policy: there is no such key; it is said of a service: `retry = \"standard\"`"),
+    ("connection_pool = {}", "1:1: connection_pool: pools of connections are not configured yet; remove the key"),
     ("[store]\npaht = \"x\"", "2:1: store.paht: there is no such key; did you mean `path`?"),
     (
-        "[services.a]\ntimeout_ms = 5",
-        "2:1: services.a.timeout_ms: there is no such key; write `timeout` with its unit, such as \"30s\"",
+        "[services.a]\nretries = 2",
+        "2:1: services.a.retries: there is no such key; write `retry_attempts`, which counts the first attempt too",
     ),
     (
-        "[services.a]\nurl = \"http://a\"",
-        "2:1: services.a.url: there is no such key; write `endpoints = [{ url = \"…\" }]`",
+        "[services.a]\nurl = \"http://a\"\nweight = 2",
+        "3:1: services.a.weight: there is no such key; it is said of one of several places: `endpoints = [{ url = \"…\", weight = 2 }]`",
     ),
     (
         "[services.a]\nidempotent = true",
@@ -44,19 +48,6 @@ const BROKEN: &[(&str, &str)] = &[
     (
         "[services.a]\nendpoints = [{ url = \"http://a\", wait = 1 }]",
         "2:34: services.a.endpoints[0].wait: there is no such key; expected `weight` or `url`",
-    ),
-    // What is not built yet.
-    (
-        "[services.a]\ntransport = \"sse\"",
-        "2:13: services.a.transport: the transport \"sse\" is not built yet; write \"http\" or \"stdio\"",
-    ),
-    (
-        "[services.a]\ntransport = \"websocket\"\nendpoints = [{ url = \"http://a\" }]",
-        "2:13: services.a.transport: the transport \"websocket\" is not built yet; write \"http\" or \"stdio\"",
-    ),
-    (
-        "[services.a]\nendpoints = [{ url = \"http://a\" }, { url = \"http://b\" }]",
-        "2:36: services.a.endpoints[1]: several endpoints are not built yet; keep one",
     ),
     // Types.
     ("services = 5", "1:12: services: expected a table, found 5"),
@@ -89,7 +80,7 @@ const BROKEN: &[(&str, &str)] = &[
     ("learning = \"of\"", "1:12: learning: expected \"on\", \"review\", \"shadow\" or \"off\", found \"of\""),
     (
         "[services.a]\ntransport = \"grpc\"",
-        "2:13: services.a.transport: expected \"http\" or \"stdio\", found \"grpc\"",
+        "2:13: services.a.transport: expected \"http\", \"stdio\", \"sse\" or \"websocket\", found \"grpc\"",
     ),
     ("[services.a]\ndomain = \" \"", "2:10: services.a.domain: expected a string that is not empty, found \" \""),
     ("[services.a]\ndeadline = 30", "2:12: services.a.deadline: expected a duration from \"10ms\" to \"1d\", found 30"),
@@ -105,6 +96,12 @@ const BROKEN: &[(&str, &str)] = &[
         "store.retention = \"4000d\"",
         "1:19: store.retention: expected a duration from \"1h\" to \"3650d\", found \"4000d\"",
     ),
+    ("preset = \"prod\"", "1:10: preset: expected \"production\", \"development\" or \"test\", found \"prod\""),
+    ("[store]\nmemory = \"yes\"", "2:10: store.memory: expected true or false, found \"yes\""),
+    (
+        "[store]\nmemory = true\npath = \"x\"",
+        "2:10: store.memory: contradicts `path`: what is kept in memory is in no file; remove one of the two",
+    ),
     ("store.path = \"~/poet.db\"", "1:14: store.path: `~` is not expanded; write `${HOME}`"),
     ("[services.a.tools.t]\ncost = -0.5", "2:8: services.a.tools.t.cost: expected a number from 0 up, found -0.5"),
     ("[services.a.tools.t]\ncost = nan", "2:8: services.a.tools.t.cost: expected a number from 0 up, found NaN"),
@@ -118,7 +115,7 @@ const BROKEN: &[(&str, &str)] = &[
     ),
     (
         "[services.a]\nendpoints = [{ url = \"ws://u:hunter2@a/mcp?k=hunter2\" }]",
-        "2:22: services.a.endpoints[0].url: expected an address such as \"http://localhost:8002/mcp\", found \"ws://…@a/mcp?…\"",
+        "2:22: services.a.endpoints[0].url: expected an address such as \"http://localhost:8002/mcp\", found \"ws://…@a/mcp?…\"; `transport = \"websocket\"` is reached at that",
     ),
     (
         "[services.a]\nendpoints = [{ url = \"http://:80/\" }]",
@@ -133,11 +130,15 @@ const BROKEN: &[(&str, &str)] = &[
         "2:12: services.a.timezone: expected an IANA time zone such as \"America/New_York\", found \"New York\"",
     ),
     // What is missing, and what contradicts.
-    ("[services.a]\nendpoints = []", "2:13: services.a.endpoints: expected one endpoint, found an empty list"),
+    ("[services.a]\nendpoints = []", "2:13: services.a.endpoints: expected at least one endpoint, found an empty list"),
+    (
+        "[services.a]\nendpoints = [{ url = \"http://a\" }, { url = \"http://a\", weight = 2 }]",
+        "2:36: services.a.endpoints[1]: is listed twice; give one of them the weight of both",
+    ),
     ("[services.a]\nendpoints = [{ weight = 1 }]", "2:14: services.a.endpoints[0]: `url` is missing"),
     (
         "[services.a]\ntransport = \"http\"",
-        "1:11: services.a: `endpoints` is missing; write `endpoints = [{ url = \"…\" }]`",
+        "1:11: services.a: `url` is missing; write where it is reached, or `endpoints` where there are several places",
     ),
     ("[services.a]\ntransport = \"stdio\"", "1:11: services.a: `command` is missing; write the program to start"),
     (
@@ -146,7 +147,7 @@ const BROKEN: &[(&str, &str)] = &[
     ),
     (
         "[services.a]\ncommand = \"a\"\nauth_token = \"${SECRET}\"",
-        "3:1: services.a.auth_token: only `transport = \"http\"` understands this key",
+        "3:1: services.a.auth_token: `transport = \"stdio\"` does not understand this key",
     ),
     ("[services.\"\"]\ndomain = \"x\"", "1:11: services.\"\": a service needs a name"),
     (

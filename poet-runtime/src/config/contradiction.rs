@@ -4,7 +4,7 @@
 use super::path::Path;
 use super::pins::Pins;
 use super::service::{FallbackConfig, ServiceConfig, ToolConfig};
-use super::{Config, duration, suggest};
+use super::{Config, StoreConfig, duration, suggest};
 use crate::calendar;
 use crate::parameter::{ATTEMPT_TIMEOUT, CACHE_TTL, Parameter};
 use std::time::Duration;
@@ -35,7 +35,7 @@ impl Contradiction {
 
 /// Every contradiction of a configuration.
 pub(super) fn all(config: &Config) -> Vec<Contradiction> {
-    let mut found = Vec::new();
+    let mut found = Vec::from_iter(store(&config.store));
     for (name, service) in &config.services {
         let path = Path::of(&["services", name]);
         found.extend(hours(&path, service));
@@ -55,6 +55,12 @@ pub(super) fn all(config: &Config) -> Vec<Contradiction> {
         }
     }
     found
+}
+
+fn store(store: &StoreConfig) -> Option<Contradiction> {
+    let both = store.memory && store.path.is_some();
+    let message = "contradicts `path`: what is kept in memory is in no file; remove one of the two";
+    both.then(|| Contradiction::value(Path::of(&["store", "memory"]), message))
 }
 
 /// Hours that leave none, or that are those of no place.

@@ -9,8 +9,19 @@ const UNITS: [(&str, f64); 5] = [("d", 86_400.0), ("h", 3_600.0), ("m", 60.0), (
 /// The longest duration that can be written; longer ones overflow clocks.
 pub(super) const LONGEST: Duration = Duration::from_secs(3_650 * 86_400);
 
-/// The duration written, where it is one number and one unit and not longer than [`LONGEST`].
-pub(super) fn parse(written: &str) -> Option<Duration> {
+/// The duration written, where it is one number and one unit and not longer than ten years.
+///
+/// # Examples
+///
+/// ```
+/// use poet_runtime::config::parse_duration;
+/// use std::time::Duration;
+///
+/// assert_eq!(parse_duration("250ms"), Some(Duration::from_millis(250)));
+/// assert_eq!(parse_duration("30"), None);
+/// ```
+#[must_use]
+pub fn parse(written: &str) -> Option<Duration> {
     let unit = written.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = written.split_at(unit);
     let (_, seconds) = UNITS.into_iter().find(|(name, _)| *name == unit.trim_start())?;

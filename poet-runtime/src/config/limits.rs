@@ -1,9 +1,10 @@
-//! What services and tools have alike: limits of time, and pins.
+//! What services and tools have alike: limits of time, how they are tried again, and pins.
 
 use super::node::Value;
 use super::pins::{Pins, allowed, find, within};
 use super::read::{Field, Reader, Table};
-use crate::parameter::{ATTEMPT_TIMEOUT, Unit};
+use super::retry::RetryStrategy;
+use crate::parameter::{ATTEMPT_TIMEOUT, MAX_RETRIES, Unit};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -13,16 +14,46 @@ const DEADLINE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration:
 pub(super) struct Limits {
     pub(super) timeout: Option<Duration>,
     pub(super) deadline: Option<Duration>,
+    pub(super) retry: Option<&'static RetryStrategy>,
     pub(super) pin: Pins,
 }
 
 pub(super) fn limits(reader: &mut Reader<'_>, table: &mut Table<'_>) -> Limits {
-    let attempt = Duration::from_secs_f64(ATTEMPT_TIMEOUT.min)..=Duration::from_secs_f64(ATTEMPT_TIMEOUT.max);
+    let pin = table.take("pin").map(|field| pins(reader, &field)).unwrap_or_default();
+    let strategies: Vec<_> = RetryStrategy::ALL.iter().map(|strategy| (strategy.name, *strategy)).collect();
     Limits {
-        timeout: table.take("timeout").and_then(|field| reader.duration(&field, &attempt)),
+        timeout: timeout(reader, table),
         deadline: table.take("deadline").and_then(|field| reader.duration(&field, &DEADLINE)),
-        pin: table.take("pin").map(|field| pins(reader, &field)).unwrap_or_default(),
+        retry: table.take("retry").and_then(|field| reader.choice(&field, &strategies, &[])),
+        pin: attempts(reader, table, pin),
     }
+}
+
+/// `timeout`, or `timeout_ms`, which has its unit in its name.
+fn timeout(reader: &mut Reader<'_>, table: &mut Table<'_>) -> Option<Duration> {
+    let (written, millis) = (table.take("timeout"), table.take("timeout_ms"));
+    if let (Some(_), Some(millis)) = (&written, &millis) {
+        reader.refuse_key(millis, "says the same as `timeout`; keep one of the two");
+    }
+    let attempt = Duration::from_secs_f64(ATTEMPT_TIMEOUT.min)..=Duration::from_secs_f64(ATTEMPT_TIMEOUT.max);
+    let written = written.and_then(|field| reader.duration(&field, &attempt));
+    let allowed = attempt.start().as_millis() as u32..=attempt.end().as_millis() as u32;
+    let millis = millis.and_then(|field| reader.count(&field, allowed));
+    written.or(millis.map(|millis| Duration::from_millis(u64::from(millis))))
+}
+
+/// `retry_attempts`, which is a pin: of one attempt fewer, because it counts the first one.
+fn attempts(reader: &mut Reader<'_>, table: &mut Table<'_>, mut pin: Pins) -> Pins {
+    let Some(field) = table.take("retry_attempts") else {
+        return pin;
+    };
+    if pin.contains(MAX_RETRIES.name) {
+        reader.refuse_key(&field, "says the same as `pin.\"retry.max_retries\"`; keep one of the two");
+    }
+    if let Some(attempts) = reader.count(&field, 1..=MAX_RETRIES.max as u32 + 1) {
+        pin.set(MAX_RETRIES.name, attempts - 1);
+    }
+    pin
 }
 
 /// Pins, whose names contain dots: quoted they are one key, unquoted they are tables in tables.

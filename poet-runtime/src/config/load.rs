@@ -3,13 +3,17 @@
 use super::interpolate::Environment;
 use super::problem::{ConfigError, Place, Problem};
 use super::read::Reader;
-use super::{Config, meaning, node};
+use super::{Config, meaning, node, yaml};
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// What a configuration is called where nobody says which; one of them at a time.
+const NAMES: [&str; 3] = ["poet.toml", "poet.yaml", "poet.yml"];
+
 impl Config {
-    /// Reads a file. Variables in it are taken from the environment of the process.
+    /// Reads a file: YAML where its name ends in `.yaml` or `.yml`, else TOML. Variables in it are taken from the
+    /// environment of the process.
     ///
     /// # Errors
     ///
@@ -18,8 +22,8 @@ impl Config {
         load_in(path.as_ref(), &from_process)
     }
 
-    /// Reads a text. `name` stands for the file in messages, and relative paths begin in its folder; `env` is asked
-    /// for the variables.
+    /// Reads a text. `name` stands for the file in messages and says whether it is YAML or TOML, and relative paths begin
+    /// in its folder; `env` is asked for the variables.
     ///
     /// # Errors
     ///
@@ -47,12 +51,13 @@ impl Config {
         read(path, path.parent().unwrap_or(Path::new("")), text, env)
     }
 
-    /// Reads the file named by the variable `POET_CONFIG`, else `poet.toml` of the current folder where it exists;
-    /// without either, everything is as by default.
+    /// Reads the file named by the variable `POET_CONFIG`, else `poet.toml`, `poet.yaml` or `poet.yml` of the current
+    /// folder where there is one; without any, everything is as by default.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the file, each with its line and column; or that `POET_CONFIG` names no file.
+    /// Everything that is wrong with the file, each with its line and column; or that `POET_CONFIG` names no file; or that
+    /// there are two files.
     pub fn discover() -> Result<Self, ConfigError> {
         discover_in(Path::new(""), &from_process)
     }
@@ -82,12 +87,22 @@ fn discover_in(folder: &Path, env: Environment<'_>) -> Result<Config, ConfigErro
     if let Some(path) = set("POET_CONFIG", env) {
         return load_in(Path::new(&path), env);
     }
-    let path = folder.join("poet.toml");
-    match path.try_exists() {
-        Ok(false) => Ok(Config::default()),
-        // A file that may not be looked at is not the same as none: reading it says why.
-        Ok(true) | Err(_) => load_in(&path, env),
+    // A file that may not be looked at is not the same as none: reading it says why.
+    let is_there = |path: &PathBuf| !matches!(path.try_exists(), Ok(false));
+    let found: Vec<_> = NAMES.map(|name| folder.join(name)).into_iter().filter(is_there).collect();
+    match &found[..] {
+        [] => Ok(Config::default()),
+        [only] => load_in(only, env),
+        [first, second, ..] => {
+            let second = second.display();
+            let message = format!("{second} is there as well; keep one, or set POET_CONFIG to the one that is meant");
+            Err(ConfigError::new(vec![Problem::of(&first.display().to_string(), message)]))
+        }
     }
+}
+
+fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|end| ["yaml", "yml"].iter().any(|yaml| end.eq_ignore_ascii_case(yaml)))
 }
 
 fn load_in(path: &Path, env: Environment<'_>) -> Result<Config, ConfigError> {
@@ -103,7 +118,8 @@ fn load_in(path: &Path, env: Environment<'_>) -> Result<Config, ConfigError> {
 
 fn read(path: &Path, folder: &Path, text: &str, env: Environment<'_>) -> Result<Config, ConfigError> {
     let mut reader = Reader::new(env);
-    let (config, problems) = match node::parse_toml(text) {
+    let root = if is_yaml(path) { yaml::parse(text) } else { node::parse_toml(text) };
+    let (config, problems) = match root {
         Ok(root) => (meaning::config(&mut reader, &root, folder), reader.into_problems()),
         Err(problems) => (Config::default(), problems),
     };
@@ -158,6 +174,32 @@ mod tests {
         fs::write(named, "learning = \"off\"").unwrap();
         let found = discover_in(folder.path(), &env(&[("POET_CONFIG", named)])).unwrap();
         assert_eq!(found.learning, crate::Learning::Off);
+    }
+
+    #[test]
+    fn a_yaml_file_is_found_as_a_toml_file_is_and_two_are_one_too_many() {
+        for name in ["poet.yaml", "poet.yml"] {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join(name);
+            fs::write(&file, "learning: off\n").unwrap();
+            let found = discover_in(folder.path(), &env(&[])).unwrap();
+            assert_eq!((found.learning, found.file), (crate::Learning::Off, Some(file.clone())));
+
+            let toml = folder.path().join("poet.toml");
+            fs::write(&toml, "").unwrap();
+            let error = discover_in(folder.path(), &env(&[])).unwrap_err().to_string();
+            let (toml, file) = (toml.display(), file.display());
+            let said = "is there as well; keep one, or set POET_CONFIG to the one that is meant";
+            assert_eq!(error, format!("{toml}: {file} {said}"));
+        }
+    }
+
+    #[test]
+    fn the_end_of_its_name_says_what_a_file_is_written_in() {
+        for (name, yaml) in [("a.yaml", true), ("a.YML", true), ("a.toml", false), ("yaml", false), ("a.conf", false)] {
+            let text = if yaml { "learning: off" } else { "learning = \"off\"" };
+            assert!(Config::parse(name, text, &env(&[])).is_ok(), "{name}");
+        }
     }
 
     #[test]

@@ -2,14 +2,18 @@
 //!
 //! A file is read in two steps. What was written is a tree of values that know their place in the text; what is meant
 //! is a [`Config`]. All checking happens between the two, and reports every problem of the file at once; nothing
-//! downstream checks again. Only the first step knows that the file is TOML.
+//! downstream checks again. Only the first step knows whether the file is TOML or YAML.
 
+mod address;
 mod bounds;
 #[cfg(test)]
 mod broken;
+#[cfg(test)]
+mod broken_services;
 mod bytes;
 mod contradiction;
 mod duration;
+mod held;
 mod interpolate;
 mod limits;
 mod load;
@@ -17,19 +21,26 @@ mod meaning;
 mod node;
 mod path;
 mod pins;
+mod preset;
 mod problem;
 mod read;
+mod retry;
 mod secret;
 mod service;
 mod suggest;
 #[cfg(test)]
 mod tests;
 mod tool;
+mod yaml;
 
+pub use duration::parse as parse_duration;
 pub use pins::Pins;
+pub use preset::Preset;
 pub use problem::{ConfigError, Place, Problem};
+pub use retry::RetryStrategy;
 pub use secret::Secret;
 pub use service::{BatchConfig, CacheConfig, Endpoint, FallbackConfig, ServiceConfig, ToolConfig, Transport};
+pub use suggest::or_all as did_you_mean;
 
 use self::path::Path;
 use crate::site::Learning;
@@ -51,6 +62,8 @@ use std::time::Duration;
 pub struct Config {
     /// The file it was read from; `None` where it was not.
     pub file: Option<PathBuf>,
+    /// Where what is not written comes from; `None` means the built-in defaults.
+    pub preset: Option<&'static Preset>,
     /// Where outcomes are kept, and for how long.
     pub store: StoreConfig,
     /// What is done with what is learned, where a service or function does not say otherwise.
@@ -174,12 +187,14 @@ impl Default for QueueConfig {
 pub struct StoreConfig {
     /// The database file; `None` means the user's state folder.
     pub path: Option<PathBuf>,
+    /// Whether they are kept in memory, and end with the process; no file is written then. Default `false`.
+    pub memory: bool,
     /// How long single outcomes are kept. Default 30 days.
     pub retention: Duration,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { path: None, retention: Duration::from_secs(30 * 24 * 60 * 60) }
+        Self { path: None, memory: false, retention: Duration::from_secs(30 * 24 * 60 * 60) }
     }
 }

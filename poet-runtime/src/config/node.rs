@@ -1,15 +1,17 @@
-//! What was written: a tree of values that know where they stand. The only file that knows the syntax.
+//! What was written: a tree of values that know where they stand, and how a TOML text becomes one.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// A value, and the byte at which it begins.
+#[derive(Clone)]
 pub(super) struct Node {
     pub(super) at: usize,
     pub(super) value: Value,
 }
 
 /// A value as it was written.
+#[derive(Clone)]
 pub(super) enum Value {
     Text(String),
     Whole(i64),
@@ -17,11 +19,14 @@ pub(super) enum Value {
     Flag(bool),
     List(Vec<Node>),
     Table(Vec<Entry>),
+    /// A key without a value, which TOML does not have.
+    Nothing,
     /// Something that no key may be, by its name.
     Other(&'static str),
 }
 
 /// A key, the byte at which it begins, and its value.
+#[derive(Clone)]
 pub(super) struct Entry {
     pub(super) key: String,
     pub(super) at: usize,

@@ -14,6 +14,19 @@ enum Step {
     Item(usize),
 }
 
+impl Step {
+    /// What it leads to from a value, and the byte at which that is named.
+    fn of<'n>(&self, node: &'n Node) -> Option<(usize, &'n Node)> {
+        match (self, &node.value) {
+            (Self::Key(key), Value::Table(entries)) => {
+                entries.iter().find(|entry| entry.key == *key).map(|entry| (entry.at, &entry.node))
+            }
+            (Self::Item(place), Value::List(list)) => list.get(*place).map(|node| (node.at, node)),
+            _ => None,
+        }
+    }
+}
+
 impl Path {
     pub(super) fn of(keys: &[&str]) -> Self {
         Self(keys.iter().map(|key| Step::Key((*key).to_owned())).collect())
@@ -27,18 +40,34 @@ impl Path {
         Self(self.0.iter().cloned().chain([Step::Item(place)]).collect())
     }
 
+    /// The same way by the keys that were written, where one has another name.
+    pub(super) fn as_written(&self, root: &Node) -> Self {
+        const OTHER_NAMES: [(&str, &str); 1] = [("timeout", "timeout_ms")];
+        let mut written = Self(Vec::new());
+        for step in &self.0 {
+            let other = match step {
+                Step::Key(key) => OTHER_NAMES.iter().find(|(name, _)| name == key),
+                Step::Item(_) => None,
+            };
+            let other = other.map(|(_, other)| written.key(other)).filter(|_| !written.with(step).is_in(root));
+            written = other.filter(|other| other.is_in(root)).unwrap_or_else(|| written.with(step));
+        }
+        written
+    }
+
+    fn with(&self, step: &Step) -> Self {
+        Self(self.0.iter().chain([step]).cloned().collect())
+    }
+
+    fn is_in(&self, root: &Node) -> bool {
+        self.0.iter().try_fold(root, |node, step| step.of(node).map(|(_, node)| node)).is_some()
+    }
+
     /// The bytes at which the key and its value begin; those of the nearest key above where it was not written.
     pub(super) fn find(&self, root: &Node) -> (usize, usize) {
         let (mut at, mut node) = (root.at, root);
         for step in &self.0 {
-            let next = match (step, &node.value) {
-                (Step::Key(key), Value::Table(entries)) => {
-                    entries.iter().find(|entry| entry.key == *key).map(|entry| (entry.at, &entry.node))
-                }
-                (Step::Item(place), Value::List(list)) => list.get(*place).map(|node| (node.at, node)),
-                _ => None,
-            };
-            let Some(next) = next else { break };
+            let Some(next) = step.of(node) else { break };
             (at, node) = next;
         }
         (at, node.at)
@@ -77,6 +106,17 @@ mod tests {
     fn a_path_is_shown_as_it_would_be_written() {
         let path = Path::of(&["services", "my crm", "tools", "read.file", "invalidates"]).item(1);
         assert_eq!(path.to_string(), "services.\"my crm\".tools.\"read.file\".invalidates[1]");
+    }
+
+    #[test]
+    fn a_key_that_was_written_by_its_other_name_is_found_and_shown_by_it() {
+        let path = Path::of(&["a", "timeout"]);
+        let shown =
+            |text| path.as_written(&node::parse_toml(text).unwrap_or_else(|_| panic!("it is TOML"))).to_string();
+        assert_eq!(shown("a.timeout_ms = 5"), "a.timeout_ms");
+        assert_eq!(shown("a.timeout = '5s'"), "a.timeout");
+        assert_eq!(shown("a.timeout = '5s'\na.timeout_ms = 5"), "a.timeout");
+        assert_eq!(shown("a.deadline = '5s'"), "a.timeout");
     }
 
     #[test]

@@ -84,6 +84,7 @@ impl<'n> Field<'n> {
             Value::List(list) if list.is_empty() => "an empty list".to_owned(),
             Value::List(_) => "a list".to_owned(),
             Value::Table(_) => "a table".to_owned(),
+            Value::Nothing => "nothing".to_owned(),
             Value::Other(what) => (*what).to_owned(),
         }
     }
@@ -161,6 +162,7 @@ impl<'e> Reader<'e> {
             Value::Table(entries) => {
                 Some(Table { path: field.path.clone(), private: field.private, entries, known: Vec::new() })
             }
+            Value::Nothing => self.expected(field, "a table, `{}` where there is nothing to say"),
             _ => self.expected(field, "a table"),
         }
     }

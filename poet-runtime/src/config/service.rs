@@ -1,10 +1,9 @@
 //! What is configured about a service and its tools: how it is reached, what may be assumed of it, what is pinned.
 
 use super::pins::Pins;
+use super::retry::RetryStrategy;
 use super::secret::Secret;
 use crate::calendar::Window;
-use crate::outcome::FailureKind;
-use crate::parameter::{ATTEMPT_TIMEOUT, CACHE_TTL, Parameter};
 use crate::site::{Learning, Priority};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,15 +18,24 @@ pub enum Transport {
     Http,
     /// A program of this machine, over its standard input and output.
     Stdio,
+    /// The older HTTP of the protocol: a stream of events, and requests beside it.
+    Sse,
+    /// A WebSocket.
+    WebSocket,
 }
 
 impl Transport {
+    /// Every transport.
+    pub const ALL: [Self; 4] = [Self::Http, Self::Stdio, Self::Sse, Self::WebSocket];
+
     /// The name used in configuration and in reports.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::Stdio => "stdio",
+            Self::Sse => "sse",
+            Self::WebSocket => "websocket",
         }
     }
 }
@@ -37,7 +45,7 @@ impl Transport {
 /// Its debug form leaves out user information and query, where people put keys.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// The address, `http://…` or `https://…`.
+    /// The address: `http://…` or `https://…`, of a WebSocket `ws://…` or `wss://…`.
     pub url: String,
     /// Its share of the calls, against the weights of the other endpoints. Default 1.
     pub weight: u32,
@@ -47,6 +55,12 @@ impl Endpoint {
     /// An endpoint of weight 1.
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: url.into(), weight: 1 }
+    }
+
+    /// The address without the parts in which people put keys: user information, query and fragment.
+    #[must_use]
+    pub fn showable(&self) -> String {
+        showable_url(&self.url)
     }
 }
 
@@ -94,7 +108,7 @@ pub struct ServiceConfig {
     pub domain: Option<String>,
     /// How it is spoken to.
     pub transport: Transport,
-    /// Where it is reached over HTTP; at most one so far.
+    /// Where it is reached, if it is no program.
     pub endpoints: Vec<Endpoint>,
     /// The program to start for [`Transport::Stdio`].
     pub command: Option<String>,
@@ -102,7 +116,7 @@ pub struct ServiceConfig {
     pub args: Vec<String>,
     /// Environment variables set for [`ServiceConfig::command`].
     pub env: BTreeMap<String, String>,
-    /// The bearer token sent to an HTTP endpoint.
+    /// The bearer token sent to an endpoint.
     pub auth_token: Option<Secret>,
     /// Whether what the service says about its own tools (read-only, idempotent) is believed. Default `false`.
     pub trusted: bool,
@@ -114,6 +128,9 @@ pub struct ServiceConfig {
     pub deadline: Option<Duration>,
     /// The longest one attempt may take; `None` means learned, from the profile's default on.
     pub timeout: Option<Duration>,
+    /// How often, and after which waits, a failed call is made again; `None` means learned, from the profile's default
+    /// on.
+    pub retry: Option<&'static RetryStrategy>,
     /// What differs for single tools, by their names.
     pub tools: BTreeMap<String, ToolConfig>,
     /// Parameters held at a value, for every tool that does not pin them itself.
@@ -197,6 +214,13 @@ impl ServiceConfig {
         self
     }
 
+    /// Fixes how often, and after which waits, a failed call is made again.
+    #[must_use]
+    pub fn retry(mut self, strategy: &'static RetryStrategy) -> Self {
+        self.retry = Some(strategy);
+        self
+    }
+
     /// Says what differs for one tool.
     #[must_use]
     pub fn tool(mut self, name: impl Into<String>, tool: ToolConfig) -> Self {
@@ -211,20 +235,6 @@ impl ServiceConfig {
     pub fn pin(mut self, name: impl Into<String>, value: impl Into<f64>) -> Self {
         self.pin.set(name, value);
         self
-    }
-
-    /// The value a parameter of an operation is held at, in its unit, by a pin, `timeout` or `cache`; `None` where
-    /// it is not.
-    #[must_use]
-    pub fn held(&self, operation: &str, parameter: &Parameter, after: Option<FailureKind>) -> Option<f64> {
-        let limit = |own: Option<Duration>, of: &Parameter| own.filter(|_| parameter.name == of.name);
-        let tool = self.tools.get(operation).and_then(|tool| {
-            let ttl = limit(tool.cache.and_then(|cache| cache.ttl), &CACHE_TTL);
-            let own = limit(tool.timeout, &ATTEMPT_TIMEOUT).or(ttl);
-            own.map(|own| own.as_secs_f64()).or_else(|| tool.pin.get(parameter, after))
-        });
-        let own = || limit(self.timeout, &ATTEMPT_TIMEOUT).map(|own| own.as_secs_f64());
-        tool.or_else(own).or_else(|| self.pin.get(parameter, after))
     }
 
     /// Puts off what may wait in these hours of the week.
@@ -245,8 +255,8 @@ impl ServiceConfig {
     #[must_use]
     pub fn has_address(&self) -> bool {
         match self.transport {
-            Transport::Http => !self.endpoints.is_empty(),
             Transport::Stdio => self.command.is_some(),
+            Transport::Http | Transport::Sse | Transport::WebSocket => !self.endpoints.is_empty(),
         }
     }
 }
@@ -268,6 +278,7 @@ impl fmt::Debug for ServiceConfig {
             .field("learning", &self.learning)
             .field("deadline", &self.deadline)
             .field("timeout", &self.timeout)
+            .field("retry", &self.retry.map(|retry| retry.name))
             .field("tools", &self.tools)
             .field("pin", &self.pin)
             .field("avoid", &self.avoid)
@@ -289,6 +300,8 @@ pub struct ToolConfig {
     pub timeout: Option<Duration>,
     /// The longest a whole call may take, waits and retries included.
     pub deadline: Option<Duration>,
+    /// How often, and after which waits, a failed call is made again.
+    pub retry: Option<&'static RetryStrategy>,
     /// Parameters held at a value; they stand before those of the service.
     pub pin: Pins,
     /// Whether and how its answers are kept; `None` means not, unless the call says so.
@@ -423,6 +436,13 @@ impl ToolConfig {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// Fixes how often, and after which waits, a failed call is made again.
+    #[must_use]
+    pub fn retry(mut self, strategy: &'static RetryStrategy) -> Self {
+        self.retry = Some(strategy);
         self
     }
 

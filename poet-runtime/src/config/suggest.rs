@@ -1,7 +1,17 @@
 //! Guesses what a mistyped name was meant to be.
 
 /// `did you mean …?` where one of the names is near, otherwise all of them.
-pub(super) fn or_all(written: &str, names: &[&str]) -> String {
+///
+/// # Examples
+///
+/// ```
+/// use poet_runtime::config::did_you_mean;
+///
+/// assert_eq!(did_you_mean("updaet", &["update", "list"]), "did you mean `update`?");
+/// assert_eq!(did_you_mean("colour", &["update", "list"]), "expected `update` or `list`");
+/// ```
+#[must_use]
+pub fn or_all(written: &str, names: &[&str]) -> String {
     let quoted = |name: &&str| format!("`{name}`");
     nearest(written, names).map_or_else(
         || format!("expected {}", one_of(&names.iter().map(quoted).collect::<Vec<_>>())),

@@ -45,7 +45,7 @@ pub(super) fn parse(text: &str) -> Result<Config, ConfigError> {
 #[test]
 fn the_example_means_what_it_says() {
     let config = parse(EXAMPLE).unwrap();
-    assert_eq!(config.store, StoreConfig { path: Some("poet.db".into()), retention: Duration::from_secs(2_592_000) });
+    assert_eq!(config.store, StoreConfig { path: Some("poet.db".into()), ..StoreConfig::default() });
     let expected = ServiceConfig {
         endpoints: vec![Endpoint { url: "http://localhost:8002/mcp".to_owned(), weight: 2 }],
         timezone: Some("America/New_York".to_owned()),
@@ -57,17 +57,6 @@ fn the_example_means_what_it_says() {
     .pin("retry.max_retries", 2);
     assert_eq!(config.services["salesforce_crm"], expected);
     assert_eq!(config.check(), Ok(()));
-}
-
-#[test]
-fn a_key_whose_part_is_not_built_yet_is_refused_at_its_place() {
-    let error = parse(&EXAMPLE.replace("\"http\" ", "\"sse\" ")).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "poet.toml:7:14: services.salesforce_crm.transport: the transport \"sse\" is not built yet; write \"http\" or \
-         \"stdio\""
-    );
-    assert_eq!(error.problems()[0].place(), Some(Place { line: 7, column: 14 }));
 }
 
 #[test]
@@ -289,6 +278,37 @@ fn a_circle_of_fallbacks_is_told_once_and_what_leads_into_it_is_not_accused() {
 }
 
 #[test]
+fn every_key_stands_before_the_preset_wherever_it_is_written() {
+    let config = parse("cache.max_entries = 5\nlearning = \"on\"\npreset = \"test\"\nstore.path = \"t.db\"\n").unwrap();
+    assert_eq!(config.preset, Some(&Preset::TEST));
+    assert_eq!(config.learning, Learning::On);
+    assert_eq!(config.cache, CacheBounds { enabled: false, max_entries: 5, ..CacheBounds::default() });
+    assert!(!config.queue.work);
+    assert_eq!((config.store.path, config.store.memory), (Some("t.db".into()), false), "who names a file wants one");
+    for preset in Preset::ALL {
+        let file = Config { file: Some("poet.toml".into()), ..Config::preset(preset) };
+        assert_eq!(parse(&format!("preset = \"{}\"", preset.name)), Ok(file));
+    }
+}
+
+#[test]
+fn a_retry_strategy_is_that_of_a_service_or_of_a_tool() {
+    let config = parse(
+        "[services.a]\nretry = \"standard\"\nretry_attempts = 2\n\n[services.a.tools.t]\nretry = \"throttle\"\n\
+         timeout_ms = 250\n\n[services.a.tools.u]\nretry_attempts = 1\n",
+    )
+    .unwrap();
+    let meant = |operation: &str| {
+        let values = config.services["a"].values(operation, crate::Profile::GENERAL);
+        (values.most_retries(), values.base_delay, values.max_delay, values.attempt_timeout)
+    };
+    let second = Duration::from_secs(1);
+    assert_eq!(meant("any"), (1, second, 30 * second, 10 * second));
+    assert_eq!(meant("t"), (2, 2 * second, 30 * second, second / 4));
+    assert_eq!(meant("u"), (0, second, 30 * second, 10 * second));
+}
+
+#[test]
 fn an_empty_file_is_the_defaults() {
     let config = parse("# nothing\n").unwrap();
     assert_eq!(config, Config { file: Some("poet.toml".into()), ..Config::default() });
@@ -343,6 +363,10 @@ fn no_secret_is_in_an_error_or_a_debug_form() {
         "learning",
         "deadline",
         "timeout",
+        "timeout_ms",
+        "retry",
+        "retry_attempts",
+        "url",
         "tools",
         "pin",
         "avoid",
@@ -354,6 +378,9 @@ fn no_secret_is_in_an_error_or_a_debug_form() {
         "read_only",
         "cost",
         "timeout",
+        "timeout_ms",
+        "retry",
+        "retry_attempts",
         "deadline",
         "pin",
         "cache",
@@ -375,7 +402,14 @@ fn no_secret_is_in_an_error_or_a_debug_form() {
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{key} = {value}: {error}");
         }
     }
-    for key in ["[cache]\nmax_bytes", "[cache]\nenabled", "[queue]\nlease", "[queue]\nconcurrency"] {
+    for key in [
+        "preset",
+        "[store]\nmemory",
+        "[cache]\nmax_bytes",
+        "[cache]\nenabled",
+        "[queue]\nlease",
+        "[queue]\nconcurrency",
+    ] {
         let error = parse(&format!("{key} = \"${{SECRET}}\"")).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{key}: {error}");
     }
@@ -461,12 +495,40 @@ fn a_program_is_told_the_contradictions_that_a_file_is_told() {
 #[test]
 fn every_example_and_every_parameter_of_the_documentation_is_true() {
     let page = include_str!("../../../docs/configuration.md");
-    let examples: Vec<_> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(examples.len(), 6);
-    for example in examples {
-        // A variable with a default is left unset, so that the default is what is read.
-        let env = |name: &str| (!example.contains(&format!("{name}:-"))).then(|| "x".to_owned());
-        assert_eq!(Config::parse("poet.toml", example, &env).err(), None, "{example}");
+    for (syntax, number) in [("toml", 6), ("yaml", 1)] {
+        let begins = format!("```{syntax}\n");
+        let examples: Vec<_> = page.split(&begins).skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert_eq!(examples.len(), number, "{syntax}");
+        for example in examples {
+            // A variable with a default is left unset, so that the default is what is read.
+            let env = |name: &str| (!example.contains(&format!("{name}:-"))).then(|| "x".to_owned());
+            assert_eq!(Config::parse(&format!("poet.{syntax}"), example, &env).err(), None, "{example}");
+        }
+    }
+    for strategy in RetryStrategy::ALL {
+        let grows = match strategy.growth {
+            crate::parameter::Growth::Doubling => "twice as long each time".to_owned(),
+            crate::parameter::Growth::By(step) => format!("{step:?} longer each time").replacen('s', " s", 1),
+        };
+        let [base, longest] = [strategy.base, strategy.longest].map(|delay| {
+            let short = duration::show(delay);
+            let unit = short.trim_start_matches(|c: char| c.is_ascii_digit());
+            format!("{} {unit}", short.trim_end_matches(unit))
+        });
+        let row = format!("| `\"{}\"` | {} | {base} | {grows} | {longest} |", strategy.name, strategy.attempts);
+        assert!(page.contains(&row), "{row}");
+    }
+    for preset in Preset::ALL {
+        let row = format!(
+            "| `{}` | `\"{}\"` | `\"{}\"` | `{}` | `{}` | `{}` |",
+            preset.name,
+            preset.learning.as_str(),
+            duration::show(preset.retention),
+            preset.memory,
+            preset.cache,
+            preset.work
+        );
+        assert!(page.contains(&row), "{row}");
     }
     for parameter in crate::parameter::ALL {
         let shown = |value: f64| match parameter.unit {

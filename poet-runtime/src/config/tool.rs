@@ -11,8 +11,8 @@ use std::time::Duration;
 
 const TOOL_HINTS: Hints = &[
     ("cache_ttl", "there is no such key; write `cache = \"5m\"`"),
-    ("retries", "there is no such key; write `pin.\"retry.max_retries\"`"),
-    ("timeout_ms", "there is no such key; write `timeout` with its unit, such as \"30s\""),
+    ("max_retries", "there is no such key; write `retry_attempts`, which counts the first attempt too"),
+    ("retries", "there is no such key; write `retry_attempts`, which counts the first attempt too"),
     ("ttl", "there is no such key; write `cache = \"5m\"`"),
 ];
 const BATCH_HINTS: Hints = &[
@@ -34,7 +34,8 @@ pub(super) fn tool(reader: &mut Reader<'_>, field: &Field<'_>) -> ToolConfig {
     tool.idempotent = table.take("idempotent").and_then(|field| reader.flag(&field));
     tool.read_only = table.take("read_only").and_then(|field| reader.flag(&field));
     tool.cost = table.take("cost").and_then(|field| reader.price(&field));
-    Limits { timeout: tool.timeout, deadline: tool.deadline, pin: tool.pin } = limits(reader, &mut table);
+    Limits { timeout: tool.timeout, deadline: tool.deadline, retry: tool.retry, pin: tool.pin } =
+        limits(reader, &mut table);
     tool.cache = table.take("cache").and_then(|field| cache(reader, &field));
     tool.invalidates = table.take("invalidates").map(|field| names(reader, &field)).unwrap_or_default();
     tool.deferrable = table.take("deferrable").and_then(|field| reader.flag(&field));

@@ -7,6 +7,7 @@ mod blocks;
 mod history;
 mod key;
 mod observe;
+mod outage;
 mod packed;
 mod situation;
 mod sketch;
@@ -19,6 +20,7 @@ pub use key::{
     AGE_BINS, AttemptClass, BatchSum, Circuit, Effect, EffectSum, Key, LOAD_BINS, LoadSum, MAX_COUNTED_RETRY,
     OUTAGE_BINS, WAIT_BINS, age_bin, bin_age, bin_outage, bin_wait, load_bin, outage_bin, wait_bin,
 };
+pub(crate) use outage::{likely_length, outlasting};
 pub(crate) use situation::spread_of_days;
 pub use situation::{Situation, Situations, Watch};
 pub use sketch::Sketch;

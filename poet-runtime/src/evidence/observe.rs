@@ -2,7 +2,7 @@
 
 use super::{
     AttemptClass, BatchSum, Circuit, Effect, EffectSum, History, Key, LoadSum, MAX_COUNTED_RETRY, Sketch, Watch,
-    outage_bin,
+    likely_length, outage_bin,
 };
 use crate::clock::Wall;
 use crate::outcome::{Arm, Attempt, Class, Ending, FailureKind, Finished, Hedge, Record, Shown, Turn};
@@ -150,11 +150,8 @@ impl History {
                     self.add(hour, Key::Blamed(kind), u64::from(count));
                 }
             }
-            // The service came back at some time between the two: their geometric mean, as bins are logarithmic.
             Turn::Closed { down_for, back_after } => {
-                let (low, high) = (down_for.as_secs_f64().max(1.0), back_after.as_secs_f64().max(1.0));
-                let length = Duration::try_from_secs_f64((low * high.max(low)).sqrt()).unwrap_or(back_after);
-                self.add(hour, Key::Outage(outage_bin(length)), 1);
+                self.add(hour, Key::Outage(outage_bin(likely_length(down_for, back_after))), 1);
             }
         }
     }

@@ -5,6 +5,7 @@ use crate::context::{self, Context};
 use crate::outcome::Arm;
 use crate::policy::Limits;
 use crate::policy::jitter;
+use crate::policy::retry::Backoff;
 use crate::policy::timeout::{self, Choice};
 use crate::runtime::Inner;
 use crate::site::{Learning, Priority};
@@ -117,7 +118,7 @@ pub(super) fn perceive(runtime: &Inner, target: &Target, written: Written, execu
         repeatable: written.repeatable,
         restartable: written.restartable,
         execution_retries,
-        delays: (values.base_delay, values.max_delay),
+        backoff: Backoff { base: values.base_delay, longest: values.max_delay, growth: values.growth },
         // The body of a function borrows what its caller holds: two of it cannot run at once.
         hedge: Some(values.hedge_delay).filter(|delay| !delay.is_zero() && bounded && !written.function),
         seed: runtime.seed,

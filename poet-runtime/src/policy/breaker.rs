@@ -7,8 +7,8 @@
 //! that fails nearly always in a way that nobody has learned about.
 //!
 //! While half-open it counts its probes, takes back those that were abandoned and ignores those of an earlier half-open
-//! phase, so that it can neither flood a service that is just back nor get stuck. Each probe that fails lengthens the
-//! wait before the next by a factor: what has lasted long lasts longer.
+//! phase, so that it can neither flood a service that is just back nor get stuck. The waits between probes may grow with
+//! the time it has been open: what has lasted long lasts longer.
 
 use crate::clock::after;
 use crate::outcome::{FailureKind, Turn};
@@ -28,6 +28,9 @@ const MIN_ATTEMPTS: u64 = 20;
 /// The longest wait that grew, unless it was that long to begin with.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(2 * 60 * 60);
 
+/// The shortest wait after a probe that failed, unless it was shorter to begin with.
+const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+
 /// A pressure that is full but for what rounding lost.
 const FULL: f64 = 1.0 - 1e-9;
 
@@ -39,7 +42,9 @@ pub(crate) struct Thresholds {
     /// How much of what opens it one success takes back.
     pub(crate) credit: f64,
     pub(crate) open_for: Duration,
-    /// How many times as long it stays open after each probe that failed.
+    /// How long the second wait is, as a multiple of the first.
+    pub(crate) ratio: f64,
+    /// The power of the time it has been open with which the waits grow.
     pub(crate) growth: f64,
     pub(crate) successes: u32,
 }
@@ -50,17 +55,28 @@ impl Thresholds {
             failures: values.failure_threshold,
             credit: values.success_credit,
             open_for: values.open_for,
+            ratio: values.open_ratio,
             growth: values.open_growth,
             successes: values.success_threshold,
         }
     }
 
-    /// How long it stays open after so many probes that failed.
-    fn wait(&self, failed: u32) -> Duration {
-        let longest = LONGEST_WAIT.max(self.open_for).as_secs_f64();
-        let seconds = self.open_for.as_secs_f64() * self.growth.max(1.0).powi(failed.min(1_000).cast_signed());
-        Duration::try_from_secs_f64(seconds.min(longest)).unwrap_or(self.open_for)
+    /// How long it stays open if it has been so for a time already.
+    fn wait(&self, been: Duration) -> Duration {
+        let seconds = next_wait(self.open_for.as_secs_f64(), self.ratio, self.growth, been.as_secs_f64());
+        Duration::try_from_secs_f64(seconds).unwrap_or(self.open_for)
     }
+}
+
+/// The wait in seconds before the next probe of a circuit that opened so many seconds ago: the first wait, and from then on
+/// `first · ratio · (been / first) ^ growth`, up to the longest.
+pub(crate) fn next_wait(first: f64, ratio: f64, growth: f64, been: f64) -> f64 {
+    if been < first {
+        return first;
+    }
+    let longest = LONGEST_WAIT.as_secs_f64().max(first);
+    let shortest = SHORTEST_WAIT.as_secs_f64().min(first);
+    (first * ratio * (been / first).powf(growth)).clamp(shortest, longest)
 }
 
 /// Whether a call may pass.
@@ -121,8 +137,8 @@ pub(crate) struct Breaker {
     /// When the service was last seen down, and first seen back.
     down_at: Option<Instant>,
     back_at: Option<Instant>,
-    /// Probes that failed since it opened.
-    failed: u32,
+    /// When it opened, relapses and the time it was closed before them apart.
+    opened_at: Option<Instant>,
     /// When it closed last.
     closed_at: Option<Instant>,
     window: Window,
@@ -138,7 +154,7 @@ impl Breaker {
             began: None,
             down_at: None,
             back_at: None,
-            failed: 0,
+            opened_at: None,
             closed_at: None,
             window: Window::default(),
         }
@@ -207,9 +223,8 @@ impl Breaker {
                 let under_way = under_way.saturating_sub(1);
                 match sign {
                     Sign::Ill(_) => {
-                        self.failed = self.failed.saturating_add(1);
                         (self.down_at, self.back_at) = (Some(now), None);
-                        self.state = State::Open { until: after(now, thresholds.wait(self.failed)) };
+                        self.state = State::Open { until: after(now, thresholds.wait(self.been_open(now))) };
                     }
                     Sign::Well => {
                         self.back_at.get_or_insert(now);
@@ -256,15 +271,19 @@ impl Breaker {
 
     fn open(&mut self, thresholds: Thresholds, now: Instant) -> Turn {
         // A service that fails again sooner than it would have been asked again was not back.
-        let within = |closed: Instant| now.saturating_duration_since(closed) < thresholds.wait(self.failed);
-        let relapsed = self.closed_at.is_some_and(within);
-        if !relapsed {
-            self.failed = 0;
-        }
-        self.state = State::Open { until: after(now, thresholds.wait(self.failed)) };
+        let before = self.closed_at.map(|closed| (now.saturating_duration_since(closed), self.been_open(closed)));
+        let lasted = before.filter(|(up, open)| *up < thresholds.wait(*open)).map(|(_, open)| open);
+        let relapsed = lasted.is_some();
+        // The time it was up between is not counted.
+        self.opened_at = now.checked_sub(lasted.unwrap_or_default()).or(Some(now));
+        self.state = State::Open { until: after(now, thresholds.wait(lasted.unwrap_or_default())) };
         self.down_at = Some(now);
         self.back_at = None;
         Turn::Opened { blamed: self.run, relapsed }
+    }
+
+    fn been_open(&self, now: Instant) -> Duration {
+        self.opened_at.map_or(Duration::ZERO, |opened| now.saturating_duration_since(opened))
     }
 
     fn close(&mut self, now: Instant) -> Option<Turn> {
@@ -320,7 +339,8 @@ pub(crate) mod tests {
         failures: [5; FailureKind::ALL.len()],
         credit: 1.0,
         open_for: Duration::from_secs(60),
-        growth: 1.0,
+        ratio: 1.0,
+        growth: 0.0,
         successes: 3,
     };
     pub(crate) const ILL: Sign = Sign::Ill(FailureKind::Transient);
@@ -540,16 +560,31 @@ pub(crate) mod tests {
     #[test]
     fn each_probe_that_fails_lengthens_the_wait_up_to_the_longest() {
         let mut service = Service::new();
-        service.at.growth = 2.0;
+        service.at.growth = 1.0;
         service.open();
         let mut waits = Vec::new();
-        for _ in 0..8 {
+        for _ in 0..10 {
             let wait = service.breaker.rest(service.now).expect("it is open");
             waits.push(wait.as_secs());
             service.now += wait;
             service.attempt(ILL);
         }
-        assert_eq!(waits, [60, 120, 240, 480, 960, 1_920, 3_840, 7_200]);
+        assert_eq!(waits, [60, 60, 120, 240, 480, 960, 1_920, 3_840, 7_200, 7_200]);
+    }
+
+    #[test]
+    fn the_second_wait_may_be_shorter_than_the_first_and_later_ones_grow_as_the_square_root_of_time() {
+        let mut service = Service::new();
+        (service.at.ratio, service.at.growth) = (0.5, 0.5);
+        service.open();
+        let mut waits = Vec::new();
+        for _ in 0..4 {
+            let wait = service.breaker.rest(service.now).expect("it is open");
+            waits.push((wait.as_secs_f64() * 10.0).round() / 10.0);
+            service.now += wait;
+            service.attempt(ILL);
+        }
+        assert_eq!(waits, [60.0, 30.0, 36.7, 43.6], "30 · sqrt(90 / 60), 30 · sqrt(126.7 / 60)");
     }
 
     #[test]
@@ -574,7 +609,7 @@ pub(crate) mod tests {
     #[test]
     fn a_service_that_fails_again_at_once_was_not_back_and_goes_on_being_asked_less_often() {
         let mut service = Service::new();
-        service.at = Thresholds { growth: 2.0, successes: 1, ..AT };
+        service.at = Thresholds { growth: 1.0, successes: 1, ..AT };
         service.open();
         service.now += Duration::from_secs(60);
         service.attempt(ILL);
@@ -583,8 +618,8 @@ pub(crate) mod tests {
         service.now += Duration::from_secs(1);
         service.open();
         assert!(matches!(service.turns.last(), Some(Turn::Opened { relapsed: true, .. })));
-        assert_eq!(service.breaker.rest(service.now), Some(Duration::from_secs(120)));
-        service.now += Duration::from_secs(120);
+        assert_eq!(service.breaker.rest(service.now), Some(Duration::from_secs(180)), "open for as long before");
+        service.now += Duration::from_secs(180);
         service.attempt(Sign::Well);
         service.now += Duration::from_secs(3_600);
         service.open();

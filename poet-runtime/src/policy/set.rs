@@ -5,7 +5,8 @@
 //! the budgets allow it.
 
 use super::breaker::{Admission, Probe, Sign};
-use super::{jitter, retry};
+use super::jitter;
+use super::retry::Backoff;
 use crate::clock::after;
 use crate::error::Kind;
 use crate::outcome::{Class, FailureKind, Withheld};
@@ -74,8 +75,8 @@ pub(crate) struct Limits {
     pub(crate) restartable: bool,
     /// Retries that are left to this execution.
     pub(crate) execution_retries: u8,
-    /// The delay before the first retry, and the longest before any.
-    pub(crate) delays: (Duration, Duration),
+    /// The delays before retries.
+    pub(crate) backoff: Backoff,
     /// How long the first attempt is waited for before a second copy of it is sent; `None`: none is.
     pub(crate) hedge: Option<Duration>,
     pub(crate) seed: u64,
@@ -336,8 +337,7 @@ impl CallPolicy {
             return self.give_up(None);
         }
         let fraction = jitter::fraction(self.limits.seed, u64::from(retry));
-        let (base, longest) = self.limits.delays;
-        let backoff = retry::backoff(base, longest, retry, fraction);
+        let backoff = self.limits.backoff.delay(retry, fraction);
         let until = after(now, asked.map_or(backoff, |wait| wait.max(backoff)));
         if until >= self.limits.deadline {
             return self.give_up(Some(Withheld::Deadline));
@@ -407,6 +407,7 @@ fn sign(class: Class) -> Sign {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parameter::Growth;
     use crate::policy::breaker::Breaker;
     use crate::policy::breaker::tests::{AT, ILL};
     use crate::policy::budget::Budget;
@@ -468,7 +469,11 @@ mod tests {
             repeatable: true,
             restartable: true,
             execution_retries: 6,
-            delays: (Duration::from_millis(200), Duration::from_secs(10)),
+            backoff: Backoff {
+                base: Duration::from_millis(200),
+                longest: Duration::from_secs(10),
+                growth: Growth::Doubling,
+            },
             hedge: None,
             seed: 1,
         }

@@ -18,8 +18,8 @@ use std::sync::atomic::AtomicU64;
 
 /// Assembles a [`Runtime`].
 ///
-/// Without a word from its author, a runtime reads its configuration from `POET_CONFIG` or `./poet.toml` where there
-/// is one, and keeps its evidence in the database of `POET_DB`, of the configuration, or in the user's state folder.
+/// Without a word from its author, a runtime reads its configuration from `POET_CONFIG`, `./poet.toml` or `./poet.yaml`
+/// where there is one, and keeps its evidence in the database of `POET_DB`, of the configuration, or in the user's state folder.
 #[derive(Debug, Default)]
 pub struct Builder {
     source: Source,
@@ -164,7 +164,7 @@ impl Builder {
         let database = match &self.keep {
             Keep::Store(_) | Keep::Memory => None,
             Keep::Database(path) => Some(path.clone()),
-            Keep::Configured => Some(config.database()),
+            Keep::Configured => (!config.store.memory).then(|| config.database()),
         };
         let (store, place): (Box<dyn Store>, _) = match (self.keep, &database) {
             (Keep::Store(store), _) => (store, Place::Nowhere),
@@ -225,4 +225,20 @@ fn open(path: &Path) -> Box<dyn Store> {
 fn open(_path: &Path) -> Box<dyn Store> {
     tracing::info!("outcomes are kept in memory; the feature `sqlite` keeps them in a database");
     Box::new(MemoryStore::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Preset;
+
+    #[test]
+    fn what_is_configured_to_stay_in_memory_is_in_no_file() {
+        let database = |config| Runtime::builder().configuration(config).build().unwrap().0.database.clone();
+        assert_eq!(database(Config::preset(&Preset::TEST)), None);
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::preset(&Preset::DEVELOPMENT);
+        config.store.path = Some(folder.path().join("poet.db"));
+        assert!(database(config).is_some());
+    }
 }

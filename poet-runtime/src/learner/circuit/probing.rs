@@ -1,27 +1,31 @@
-//! Learns `breaker.open_for` and `breaker.open_growth`: when to ask a service that is down whether it is back.
+//! Learns `breaker.open_for`, `breaker.open_ratio` and `breaker.open_growth`: when to ask a service that is down whether it
+//! is back.
 //!
 //! An outage of length X costs the probes that fail in it, and the calls that are refused between its end and the first
 //! probe after it: `failed + rate · (t − X)`. Both are a caller who goes without an answer, so one costs what the other
-//! does. With X spread as the outages that were seen, the best schedule is the one with the lowest mean; among those
-//! that a circuit can keep, a first wait and a factor by which each wait is longer than the last.
+//! does. With X spread as the outages that were seen, the best schedule is the one with the lowest mean. It is looked for
+//! among those that a circuit can keep: a first wait w, and after t in which it was open a wait of `ratio · w · (t / w) ^
+//! growth`. Where recovery has no memory, waits that stay are best (Barlow and Proschan 1963); where the hazard falls as one
+//! over time, as it does for web services, those that grow as its square root are. The first wait stands apart, because
+//! few outages are shorter than what makes a circuit open.
 //!
 //! * **The outages** are those this service had, in quarter octaves of length, with a half-life of 50 outages, and four
 //!   that it did not have: those of the monitored web services of the recorded traces, `P(X > x) = (1 + x / 45 min)^−1.6`.
-//!   The longer one has lasted, the longer it goes on: that is why waits grow. Outages count as a day at most. Where
-//!   other services of the domain are known, three of the four are theirs.
+//!   Outages count as a day at most. Where other services of the domain are known, three of the four are theirs.
 //! * **The rate** is that which a call meets, of the calls that were made, with a half-life of a day.
-//! * **How sure**: in 95 of 100 draws of what the lengths may be (the Bayesian bootstrap) the new schedule is cheaper. A
-//!   step is made as far as that holds.
+//! * **How sure**: the new schedule is cheaper by 2 % in the mean, and in 95 of 100 draws of what the lengths may be (the
+//!   Bayesian bootstrap) it is not dearer by more than 5 %. Neither schedule is the safe one, and outages are too rare to
+//!   wait until the better one is beyond doubt. A step is made as far as that holds.
 //! * Where outages are short and calls many, this asks after a second; where calls are few, after many minutes. A mean
 //!   recovery time, the usual rule, says neither.
 
-use crate::evidence::{Key, OUTAGE_BINS, bin_outage, block_of};
+use crate::evidence::{Key, OUTAGE_BINS, bin_outage, block_of, outlasting};
 use crate::learner::draws::{DRAWS, Draws};
 use crate::learner::guard::{MIN_CONFIDENCE, MIN_SAMPLE, Proposal, rounded, step};
 use crate::learner::{Subject, regime};
 use crate::outcome::Ending;
-use crate::parameter::{OPEN_FOR, OPEN_GROWTH, Unit};
-use crate::policy::breaker::LONGEST_WAIT;
+use crate::parameter::{OPEN_FOR, OPEN_GROWTH, OPEN_RATIO, Parameter, Unit};
+use crate::policy::breaker::next_wait;
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -31,47 +35,39 @@ const HALF_LIFE: f64 = 50.0;
 /// Half as much is believed of an hour of calls after this many newer hours.
 const HALF_LIFE_HOURS: f64 = 24.0;
 
-/// Outages that are believed before any was seen, the exponent of their lengths, and the scale in seconds.
+/// Outages that are believed before any was seen.
 const PRIOR: f64 = 4.0;
-const TAIL: f64 = 1.6;
-const SCALE: f64 = 45.0 * 60.0;
 
 /// The longest outage that is planned for, in seconds.
 const LONGEST: f64 = 86_400.0;
 
-/// By how much a schedule must be cheaper to be worth a move.
+/// By how much a schedule must be cheaper to be worth a move, as a share of what the old one costs.
 const WORTH_IT: f64 = 0.02;
 
-/// The factors that are looked at.
-const GROWTHS: [f64; 7] = [1.0, 1.15, 1.3, 1.5, 2.0, 3.0, 4.0];
+/// By how much it may be dearer, if the lengths are others than they seem.
+const TOLERATED: f64 = 0.05;
 
-/// Proposes a step of both, where the rate of calls is known.
+/// Proposes a step of all three, where the rate of calls is known.
 pub(super) fn propose(subject: &Subject<'_>) -> Vec<Proposal> {
     let Some(rate) = Rate::read(subject) else { return Vec::new() };
     let outages = Outages::read(subject);
-    let old = Schedule { wait: subject.before(&OPEN_FOR, None), growth: subject.before(&OPEN_GROWTH, None) };
-    let (wait_is_free, growth_is_free) = (!subject.is_pinned(&OPEN_FOR, None), !subject.is_pinned(&OPEN_GROWTH, None));
-    let may_grow_so = |schedule: &Schedule| growth_is_free || schedule.growth == old.growth;
-    let may_be = |schedule: &Schedule| (wait_is_free || schedule.wait == old.wait) && may_grow_so(schedule);
-    let best = outages.best(rate.per_second, may_be, old);
-    // Until it has come there, the factor is the one that suits the wait.
-    let on_the_way = |wait: f64| {
-        let suits = |schedule: &Schedule| schedule.wait == wait && may_grow_so(schedule);
-        outages.best(rate.per_second, suits, Schedule { wait, ..old })
-    };
-    let full = step(&OPEN_FOR, old.wait, best.wait, (OPEN_FOR.min, OPEN_FOR.max));
+    let old = Schedule(PARTS.map(|parameter| subject.before(parameter, None)));
+    let free = PARTS.map(|parameter| !subject.is_pinned(parameter, None));
+    let best = outages.best(rate.per_second, old, free);
+    let full = step(&OPEN_FOR, old.wait(), best.wait(), (OPEN_FOR.min, OPEN_FOR.max));
     // As far as is sure: the whole step, or half of it, or a quarter.
-    let steps = [1.0, 0.5, 0.25].map(|part| old.wait * (full / old.wait).powf(part));
-    let sure = steps.into_iter().filter(|wait| *wait <= old.wait || !rate.is_least).find_map(|wait| {
-        let new = if wait == best.wait { best } else { on_the_way(wait) };
+    let steps = [1.0, 0.5, 0.25].map(|part| old.wait() * (full / old.wait()).powf(part));
+    let sure = steps.into_iter().filter(|wait| *wait <= old.wait() || !rate.is_least).find_map(|wait| {
+        // Until the wait has come there, the rest is what suits it.
+        let on_the_way = || outages.best(rate.per_second, old.with(0, wait), [false, free[1], free[2]]);
+        let new = if wait == best.wait() { best } else { on_the_way() };
         let change = outages.change(rate.per_second, old, new);
         (change.confidence >= MIN_CONFIDENCE).then_some((new, change))
     });
     let Some((new, change)) = sure else { return Vec::new() };
-    [(&OPEN_FOR, old.wait, new.wait), (&OPEN_GROWTH, old.growth, new.growth)]
-        .into_iter()
-        .filter(|(_, old, new)| old != new)
-        .map(|(parameter, old, value)| Proposal {
+    (PARTS.into_iter().zip(old.0).zip(new.0))
+        .filter(|((_, old), new)| old != new)
+        .map(|((parameter, old), value)| Proposal {
             parameter,
             after: None,
             old,
@@ -91,8 +87,9 @@ pub(super) fn propose(subject: &Subject<'_>) -> Vec<Proposal> {
                 "calls_per_second": rounded(rate.per_second),
                 "cost_before": rounded(change.before),
                 "cost_after": rounded(change.before - change.gain),
-                "wait_s": rounded(new.wait),
-                "growth": rounded(new.growth),
+                "wait_s": rounded(new.wait()),
+                "ratio": rounded(new.0[1]),
+                "growth": rounded(new.0[2]),
             }),
         })
         .collect()
@@ -106,46 +103,80 @@ fn reason(outages: &Outages, rate: &Rate, new: Schedule, change: &Change) -> Str
         n => format!("{n} outages were seen; they"),
     };
     format!(
-        "{lengths} end within {} half the time, and {:.3} calls come in a second: asking after {} and then {:.2} times as \
-         long each time costs {:.1} calls an outage instead of {:.1}",
+        "{lengths} end within {} half the time, and {:.3} calls come in a second: asking after {}, then after {} more and \
+         after an hour every {} costs {:.1} calls an outage instead of {:.1}",
         show(outages.quantile(0.5)),
         rate.per_second,
-        show(new.wait),
-        new.growth,
+        show(new.wait()),
+        show(new.after(new.wait())),
+        show(new.after(3_600.0_f64.max(new.wait()))),
         change.before - change.gain,
         change.before,
     )
 }
 
-/// When probes are made.
+/// What a schedule is made of.
+static PARTS: [&Parameter; 3] = [&OPEN_FOR, &OPEN_RATIO, &OPEN_GROWTH];
+
+/// Ratios and growths a search begins from.
+const BEGINNINGS: [(f64, f64); 5] = [(1.0, 0.0), (0.5, 0.35), (1.0, 0.5), (0.25, 0.7), (1.0, 1.0)];
+
+/// When probes are made: the first wait in seconds, the second as a multiple of it, and the power of the time it has been
+/// open with which they grow.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Schedule {
-    wait: f64,
-    growth: f64,
-}
+struct Schedule([f64; 3]);
 
 impl Schedule {
-    /// What an outage of about this length costs: probes that fail, and calls that are refused from its end to the first
-    /// probe that does not.
+    fn wait(self) -> f64 {
+        self.0[0]
+    }
+
+    fn with(mut self, part: usize, value: f64) -> Self {
+        self.0[part] = value.clamp(PARTS[part].min, PARTS[part].max);
+        self
+    }
+
+    /// The wait after a probe that failed when it had been open so long.
+    fn after(self, been: f64) -> f64 {
+        next_wait(self.0[0], self.0[1], self.0[2], been)
+    }
+
+    /// What outages of each of some lengths cost, the shortest first: probes that fail, and calls that are refused from an
+    /// outage's end to the first probe that does not.
     ///
     /// Lengths are known roughly. So after the first wait, an outage is taken to end at any time between two probes
     /// alike; whether it ends just before one is chance, and would otherwise be taken for a reason.
-    fn cost(self, length: f64, rate: f64) -> f64 {
-        if length <= self.wait {
-            return rate * (self.wait - length);
-        }
-        let (mut at, mut wait, mut failed) = (self.wait, self.next(self.wait), 1.0);
-        while self.growth > 1.0 && wait < LONGEST_WAIT.as_secs_f64() && at + wait < length {
-            at += wait;
-            failed += 1.0;
-            wait = self.next(wait);
-        }
-        failed + (length - at) / wait - 0.5 + rate * wait / 2.0
+    fn costs(self, lengths: impl Iterator<Item = f64>, rate: f64) -> impl Iterator<Item = f64> {
+        let (mut at, mut failed) = (self.wait(), 1.0);
+        let mut wait = self.after(at);
+        lengths.map(move |length| {
+            if length <= self.wait() {
+                return rate * (self.wait() - length);
+            }
+            while at + wait < length {
+                // Where many probes fall between two lengths their waits are as good as equal.
+                let several = ((at / 16.0).min(length - at) / wait).floor().max(1.0);
+                failed += several;
+                at += several * wait;
+                wait = self.after(at);
+            }
+            failed + (length - at) / wait - 0.5 + rate * wait / 2.0
+        })
     }
 
-    fn next(self, wait: f64) -> f64 {
-        (wait * self.growth).min(LONGEST_WAIT.as_secs_f64().max(wait))
+    /// The schedules next to it, by steps of a size, in what is free.
+    fn neighbours(self, size: f64, free: [bool; 3]) -> impl Iterator<Item = Self> {
+        let [wait, ratio, growth] = self.0;
+        let parts = [(0, wait * (2.0 * size).exp2()), (0, wait * (-2.0 * size).exp2())]
+            .into_iter()
+            .chain([(1, ratio * (2.0 * size).exp2()), (1, ratio * (-2.0 * size).exp2())])
+            .chain([(2, growth + size / 2.0), (2, growth - size / 2.0)]);
+        parts.filter(move |(part, _)| free[*part]).map(move |(part, value)| self.with(part, thousandths(value)))
     }
+}
+
+fn thousandths(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
 }
 
 /// How often calls come.
@@ -221,40 +252,56 @@ impl Outages {
         Self { weights, total, seen: hours.values().map(count).sum() }
     }
 
-    fn mean(&self, of: impl Fn(f64) -> f64) -> f64 {
-        self.weights.iter().map(|(length, weight)| weight * of(*length)).sum::<f64>() / self.total
+    fn costs(&self, schedule: Schedule, rate: f64) -> impl Iterator<Item = f64> {
+        schedule.costs(self.weights.iter().map(|(length, _)| *length), rate)
     }
 
     fn cost(&self, schedule: Schedule, rate: f64) -> f64 {
-        self.mean(|length| schedule.cost(length, rate))
+        let costs = self.weights.iter().zip(self.costs(schedule, rate));
+        costs.map(|((_, weight), cost)| weight * cost).sum::<f64>() / self.total
     }
 
-    /// The cheapest schedule that may be, of steps of half an octave and then of finer ones; `old` where none is cheaper.
-    fn best(&self, rate: f64, may_be: impl Fn(&Schedule) -> bool, old: Schedule) -> Schedule {
-        let octaves = (OPEN_FOR.max / OPEN_FOR.min).log2();
-        let waits = (0..=(octaves * 2.0) as i32).map(|half| OPEN_FOR.min * (f64::from(half) / 2.0).exp2());
-        let growths = || GROWTHS.into_iter().chain([old.growth]);
-        let steps = waits.chain([old.wait]).flat_map(|wait| growths().map(move |growth| Schedule { wait, growth }));
-        let coarse = self.cheapest(rate, old, steps.filter(&may_be));
-        let waits = [-0.25, 0.25].map(|by: f64| (coarse.wait * by.exp2()).clamp(OPEN_FOR.min, OPEN_FOR.max));
-        let steps = waits.into_iter().flat_map(|wait| GROWTHS.map(|growth| Schedule { wait, growth }));
-        self.cheapest(rate, coarse, steps.filter(&may_be))
+    /// The cheapest schedule that differs from an old one only in what is free: the best of a few, and what steps that get
+    /// finer make of it. The old one where none is cheaper.
+    fn best(&self, rate: f64, old: Schedule, free: [bool; 3]) -> Schedule {
+        let octaves = if free[0] { (OPEN_FOR.max / OPEN_FOR.min).log2() as u32 } else { 0 };
+        let shapes = BEGINNINGS.map(|(ratio, growth)| {
+            let ratio = if free[1] { ratio } else { old.0[1] };
+            Schedule([old.wait(), ratio, if free[2] { growth } else { old.0[2] }])
+        });
+        let waits = |shape: Schedule| {
+            (0..=octaves).map(move |n| if free[0] { shape.with(0, f64::from(n).exp2()) } else { shape })
+        };
+        let (mut best, mut cost) = self.cheapest(rate, (old, self.cost(old, rate)), shapes.into_iter().flat_map(waits));
+        for size in [0.25, 0.125] {
+            loop {
+                let nearer = self.cheapest(rate, (best, cost), best.neighbours(size, free));
+                // What is hardly cheaper is not worth another round.
+                let is_done = nearer.1 > cost * 0.999;
+                (best, cost) = nearer;
+                if is_done {
+                    break;
+                }
+            }
+        }
+        best
     }
 
     /// The cheapest of others, or this one where none is cheaper.
-    fn cheapest(&self, rate: f64, one: Schedule, others: impl Iterator<Item = Schedule>) -> Schedule {
+    fn cheapest(&self, rate: f64, one: (Schedule, f64), others: impl Iterator<Item = Schedule>) -> (Schedule, f64) {
         let costs = others.map(|schedule| (schedule, self.cost(schedule, rate)));
-        costs.fold((one, self.cost(one, rate)), |best, other| if other.1 < best.1 { other } else { best }).0
+        costs.fold(one, |best, other| if other.1 < best.1 { other } else { best })
     }
 
-    /// What a new schedule brings, and how sure it is that it brings something: the share of the lengths that may be
-    /// true (Bayesian bootstrap, Rubin 1981; by octaves) under which it does.
+    /// What a new schedule brings, and how sure it is that it does no harm worth speaking of: the share of the lengths that
+    /// may be true (Bayesian bootstrap, Rubin 1981; by octaves) under which it does none.
     fn change(&self, rate: f64, old: Schedule, new: Schedule) -> Change {
         let before = self.cost(old, rate);
-        let gain = |length: f64| old.cost(length, rate) - new.cost(length, rate);
-        let octaves = self.weights.chunks(4).map(|bins| {
-            let weight: f64 = bins.iter().map(|(_, weight)| weight).sum();
-            let gains: f64 = bins.iter().map(|(length, weight)| weight * gain(*length)).sum();
+        let gains = self.costs(old, rate).zip(self.costs(new, rate)).map(|(old, new)| old - new);
+        let bins: Vec<(f64, f64)> = self.weights.iter().zip(gains).map(|((_, weight), gain)| (*weight, gain)).collect();
+        let octaves = bins.chunks(4).map(|bins| {
+            let weight: f64 = bins.iter().map(|(weight, _)| weight).sum();
+            let gains: f64 = bins.iter().map(|(weight, gain)| weight * gain).sum();
             (weight, if weight > 0.0 { gains / weight } else { 0.0 })
         });
         let octaves: Vec<(f64, f64)> = octaves.collect();
@@ -263,8 +310,11 @@ impl Outages {
             return Change { before, gain: mean, confidence: 0.0 };
         }
         let mut draws = Draws::new();
-        let pays = |_: &usize| octaves.iter().map(|(weight, gain)| draws.gamma(*weight) * gain).sum::<f64>() > 0.0;
-        let confidence = (0..DRAWS).filter(pays).count() as f64 / DRAWS as f64;
+        let tolerated = TOLERATED * before;
+        let mut is_harmless = |_: &usize| {
+            octaves.iter().map(|(weight, gain)| draws.gamma(*weight) * (gain + tolerated)).sum::<f64>() > 0.0
+        };
+        let confidence = (0..DRAWS).filter(|draw| is_harmless(draw)).count() as f64 / DRAWS as f64;
         Change { before, gain: mean, confidence }
     }
 
@@ -286,18 +336,17 @@ impl Outages {
 /// siblings showed has gaps, and no tail: a quarter is left to the web services.
 fn prior(siblings: Option<&[f64]>) -> Vec<(f64, f64)> {
     let (others, own) = siblings.map_or((1.0, 0.0), |_| (0.25, 0.75));
-    let lasts = |seconds: f64| (1.0 + seconds / SCALE).powf(-TAIL);
     let begins = |bin: u8| bin_outage(bin).as_secs_f64();
     let bins = (0..OUTAGE_BINS).take_while(|bin| begins(*bin) < LONGEST);
     let mut weights: Vec<(f64, f64)> = bins
         .map(|bin| {
             let from = if bin == 0 { 0.0 } else { begins(bin) };
             let middle = begins(bin) * 0.125_f64.exp2();
-            (middle.min(LONGEST), others * PRIOR * (lasts(from) - lasts(begins(bin + 1).min(LONGEST))))
+            (middle.min(LONGEST), others * PRIOR * (outlasting(from) - outlasting(begins(bin + 1).min(LONGEST))))
         })
         .collect();
     if let Some(last) = weights.last_mut() {
-        *last = (LONGEST, last.1 + others * PRIOR * lasts(LONGEST));
+        *last = (LONGEST, last.1 + others * PRIOR * outlasting(LONGEST));
     }
     let last = weights.len() - 1;
     for (bin, weight) in siblings.into_iter().flatten().enumerate() {
@@ -325,39 +374,59 @@ mod tests {
         }
     }
 
-    fn settled(world: &mut World) -> (f64, f64) {
+    fn schedule(world: &World) -> Schedule {
+        Schedule([world.values.open_for.as_secs_f64(), world.values.open_ratio, world.values.open_growth])
+    }
+
+    fn settled(world: &mut World) -> Schedule {
         world.settle();
-        (world.values.open_for.as_secs_f64(), world.values.open_growth)
+        schedule(world)
     }
 
     /// What a schedule costs in an outage of exactly this length.
     fn meets(schedule: Schedule, length: f64, rate: f64) -> f64 {
-        let (mut at, mut wait, mut failed) = (schedule.wait, schedule.wait, 0.0);
+        let (mut at, mut failed) = (schedule.wait(), 0.0);
         while at < length {
             failed += 1.0;
-            wait = schedule.next(wait);
-            at += wait;
+            at += schedule.after(at);
         }
         failed + rate * (at - length)
     }
 
     /// What the schedule in force costs for each of many outages of a service.
     fn cost(world: &World, rate: f64, mut length: impl FnMut() -> f64) -> f64 {
-        let schedule = Schedule { wait: world.values.open_for.as_secs_f64(), growth: world.values.open_growth };
+        let schedule = schedule(world);
         (0..5_000).map(|_| meets(schedule, length(), rate)).sum::<f64>() / 5_000.0
     }
 
     #[test]
     fn a_schedule_costs_the_probes_that_fail_and_the_calls_that_come_before_the_first_that_does_not() {
-        let costs = |schedule: Schedule, length: f64| schedule.cost(length, 0.1);
-        let even = Schedule { wait: 10.0, growth: 1.0 };
+        let costs =
+            |schedule: [f64; 3], length: f64| Schedule(schedule).costs([length].into_iter(), 0.1).next().unwrap();
         let is = |cost: f64, known: f64| assert!((cost - known).abs() < 1e-9, "{cost} {known}");
-        is(costs(even, 4.0), 0.6);
-        is(costs(even, 25.0), 2.5 - 0.5 + 0.5);
-        // After 10 s, 30 s and 70 s; at 50 s half of the third wait is over.
-        is(costs(Schedule { growth: 2.0, ..even }, 50.0), 2.5 - 0.5 + 2.0);
-        // After 1,500 s, 7,500 s and every 7,200 s, which is the longest wait.
-        is(costs(Schedule { wait: 1_500.0, growth: 4.0 }, 11_100.0), 2.5 - 0.5 + 360.0);
+        is(costs([10.0, 1.0, 0.0], 4.0), 0.6);
+        is(costs([10.0, 1.0, 0.0], 25.0), 2.5 - 0.5 + 0.5);
+        // After 10 s, 20 s, 40 s and 80 s; at 50 s a quarter of the fourth wait is over.
+        is(costs([10.0, 1.0, 1.0], 50.0), 3.25 - 0.5 + 2.0);
+        // After 1,800 s, 9,000 s and every 7,200 s, which is the longest wait.
+        is(costs([1_800.0, 4.0, 1.0], 12_600.0), 2.5 - 0.5 + 360.0);
+    }
+
+    #[test]
+    fn many_short_waits_are_counted_together_as_they_would_be_one_by_one() {
+        let schedule = Schedule([1.0, 0.3, 0.4]);
+        let lengths = [3.0, 40.0, 700.0, 20_000.0];
+        let together = schedule.costs(lengths.into_iter(), 2.0);
+        for (length, cost) in lengths.into_iter().zip(together) {
+            let (mut at, mut failed) = (1.0, 1.0);
+            while at + schedule.after(at) < length {
+                failed += 1.0;
+                at += schedule.after(at);
+            }
+            let wait = schedule.after(at);
+            let known = failed + (length - at) / wait - 0.5 + wait;
+            assert!((cost / known - 1.0).abs() < 0.03, "{length}: {cost} {known}");
+        }
     }
 
     #[test]
@@ -365,15 +434,15 @@ mod tests {
         // Exponential with a mean of 300 s at five calls a second: sqrt(2 · 300 / 5) = 11 s.
         let mut world = World::about("breaker.");
         hours(&mut world, 400, 5.0, |u| -300.0 * (1.0 - u).ln());
-        let (wait, growth) = settled(&mut world);
-        assert!((7.0..18.0).contains(&wait) && growth < 1.6, "{wait} {growth}");
+        let learned = settled(&mut world);
+        assert!((7.0..18.0).contains(&learned.after(300.0)), "{learned:?}");
         let mut other = World::about("breaker.");
-        let best = |wait: f64| Schedule { wait, growth: 1.0 };
+        let best = |wait: f64| Schedule([wait, 1.0, 0.0]);
         let mut lengths = Vec::new();
         (0..5_000).for_each(|_| lengths.push(-300.0 * (1.0 - other.random()).ln()));
         let of = |schedule: Schedule| lengths.iter().map(|length| meets(schedule, *length, 5.0)).sum::<f64>();
         let ideal = (1..200).map(|wait| of(best(f64::from(wait)))).fold(f64::INFINITY, f64::min);
-        let reached = of(Schedule { wait, growth }) / ideal;
+        let reached = of(learned) / ideal;
         assert!(reached < 1.1, "{reached} times the best constant in hindsight");
     }
 
@@ -384,7 +453,7 @@ mod tests {
         let slow = settled(&mut world);
         hours(&mut world, 300, 0.5, |u| -30.0 * (1.0 - u).ln());
         let fast = settled(&mut world);
-        assert!(fast.0 < slow.0 / 2.0, "{fast:?} {slow:?}");
+        assert!(fast.wait() < slow.wait() / 2.0, "{fast:?} {slow:?}");
         let mut random = World::about("breaker.");
         let costs = cost(&world, 0.5, || -30.0 * (1.0 - random.random()).ln());
         assert!(costs < 8.0, "{costs} calls an outage");
@@ -394,10 +463,10 @@ mod tests {
     fn where_nothing_changes_it_stays() {
         let mut world = World::about("breaker.");
         hours(&mut world, 300, 0.5, |u| -100.0 * (1.0 - u).ln());
-        let (before, _) = settled(&mut world);
+        let before = settled(&mut world);
         hours(&mut world, 100, 0.5, |u| -100.0 * (1.0 - u).ln());
-        let (after, _) = settled(&mut world);
-        assert!((0.5..=2.0).contains(&(after / before)), "{before} {after}");
+        let after = settled(&mut world);
+        assert!((0.5..=2.0).contains(&(after.wait() / before.wait())), "{before:?} {after:?}");
     }
 
     #[test]
@@ -408,7 +477,7 @@ mod tests {
                 world.history.add(world.hour, Key::Call(Ending::Done), (3_600.0 * rate) as u64);
                 world.hour += 1;
             }
-            settled(&mut world).0
+            settled(&mut world).wait()
         });
         assert!(waits.windows(2).all(|two| two[0] >= two[1]), "{waits:?}");
         assert!(waits[0] >= 240.0 && waits[3] <= 15.0, "{waits:?}");
@@ -425,7 +494,7 @@ mod tests {
             let mut lengths = History::default();
             lengths.add(world.hour, Key::Outage(outage_bin(Duration::from_secs_f64(length))), 9);
             world.siblings = that_showed(&lengths);
-            settled(&mut world).0
+            settled(&mut world).wait()
         });
         assert!(waits[0] <= 60.0 && waits[1] > 2.0 * waits[0], "{waits:?}");
     }
