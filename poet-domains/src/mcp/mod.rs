@@ -12,6 +12,7 @@
 //! sdk         the only module that names the SDK
 //! classify    what an error says about the service     pure
 //! fault       the error itself
+//! testing     servers for the tests of users           feature `testing`
 //! ```
 
 mod blocking;
@@ -27,6 +28,8 @@ mod sdk;
 mod session;
 mod step;
 mod templates;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use chain::{Chain, ChainCall, ChainStep, execute_chain};
 pub use connection::{Era, Limits, McpConnection, Pending, Target, ToolAnswer, ToolCall, ToolInfo};

@@ -18,6 +18,7 @@ mod oauth;
 mod plan;
 mod recovery;
 mod resource;
+mod scripted;
 mod server;
 mod sse_faults;
 mod stdio_faults;
