@@ -10,6 +10,7 @@
 //! input       what a tool asks of a person             and who answers
 //! oauth       who we are to an authorization server    feature `oauth`
 //! sdk         the only module that names the SDK
+//! schema      tells one schema of a tool from another  pure
 //! classify    what an error says about the service     pure
 //! fault       the error itself
 //! testing     servers for the tests of users           feature `testing`
@@ -24,6 +25,7 @@ mod input;
 #[cfg(feature = "oauth")]
 mod oauth;
 mod resource;
+mod schema;
 mod sdk;
 mod session;
 mod step;
