@@ -1,6 +1,7 @@
 //! The MCP client layer: calls to the tools of MCP servers, over streamable HTTP and over standard input and output.
 //!
 //! ```text
+//! registry    the tools of all services, by name       discovery, lookup, routing
 //! resource    the handle users hold                    calls through every stage of the runtime
 //! blocking    the same for synchronous functions
 //! step        a call as a step of a plan
@@ -24,6 +25,7 @@ mod fault;
 mod input;
 #[cfg(feature = "oauth")]
 mod oauth;
+mod registry;
 mod resource;
 mod schema;
 mod sdk;
@@ -39,6 +41,7 @@ pub use fault::{Fault, McpError};
 pub use input::{Answering, Attended, Person, Question};
 #[cfg(feature = "oauth")]
 pub use oauth::{Consent, Consenting, OAuth};
+pub use registry::{Listing, RegisteredTool, Registry};
 pub(crate) use resource::caller;
 pub use resource::{McpRequest, McpResource, Repeatable};
 pub use session::{Connector, Session};

@@ -109,9 +109,28 @@ impl McpResource {
     ///
     /// If there is no such service, or no answer.
     pub async fn list_tools(&self) -> Result<Vec<ToolInfo>, Error> {
+        Ok(self.list_within(None).await?.to_vec())
+    }
+
+    /// [`list_tools`](Self::list_tools), within that time; else as long as a call may take.
+    pub(super) async fn list_within(&self, within: Option<Duration>) -> Result<Arc<[ToolInfo]>, Error> {
         let runtime = Runtime::current();
-        let session = runtime.extension::<Connections>().session(runtime.service(&self.service)?)?;
-        Ok(list(&runtime, &self.service, &session, None).await?.to_vec())
+        let session = self.session(&runtime)?;
+        list(&runtime, &self.service, &session, within).await
+    }
+
+    /// The tools that the server listed last; `None` if it never did. Nothing is asked.
+    pub(super) fn known_tools(&self) -> Option<Arc<[ToolInfo]>> {
+        self.session(&Runtime::current()).ok()?.known_tools()
+    }
+
+    /// Whether the server has said since that its tools have changed.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.session(&Runtime::current()).is_ok_and(|session| session.is_outdated())
+    }
+
+    fn session(&self, runtime: &Runtime) -> Result<Session, Error> {
+        runtime.extension::<Connections>().session(runtime.service(&self.service)?)
     }
 
     /// [`list_tools`](Self::list_tools) for synchronous functions: blocks the thread.

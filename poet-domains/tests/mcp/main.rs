@@ -17,6 +17,7 @@ mod matrix;
 mod oauth;
 mod plan;
 mod recovery;
+mod registry;
 mod resource;
 mod scripted;
 mod server;
