@@ -1,6 +1,7 @@
 //! The servers that users are given for their own tests do what they say, and count what they did.
 
 use crate::clock::by;
+use poet_domains::mcp::testing::wire::Speaks;
 use poet_domains::mcp::testing::{Answer, Faults, Server, Tool};
 use poet_domains::mcp::{Fault, Limits, McpError, Session, Target, ToolAnswer};
 use poet_runtime::Class;
@@ -116,6 +117,18 @@ async fn a_server_that_is_started_again_is_found_at_its_address() {
     server.forget_sessions();
     assert_eq!(call(&session, &json!({})).await.unwrap_err().fault(), Fault::Session);
     assert!(call(&session, &json!({})).await.is_ok());
+}
+
+#[tokio::test]
+async fn either_revision_is_spoken_and_only_the_old_one_has_sessions_to_forget() {
+    for (revision, is_forgotten) in [(Speaks::Legacy, true), (Speaks::Modern, false)] {
+        let server = Server::start([Tool::new("tool").answers(json!({ "id": 7 }))]).await.unwrap();
+        server.speak(revision);
+        let session = connected(&server).await;
+        assert_eq!(call(&session, &json!({})).await.unwrap().value, json!({ "id": 7 }));
+        server.forget_sessions();
+        assert_eq!(call(&session, &json!({})).await.is_err(), is_forgotten, "{revision:?}");
+    }
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ pub enum Answer {
     Lost,
     /// Executed, and answered with what is no message.
     Garbage,
-    /// The same, after that time.
+    /// The same, sent after that time. What is executed is executed at once, whether or not somebody still waits then.
     After(Duration, Box<Answer>),
 }
 

@@ -3,7 +3,7 @@
 use super::answer::{Answer, Call};
 use super::bytes::{event, http, json_http, rpc_error, sse_http};
 use super::tool::Tool;
-use super::wire::{self, Action, Asked, Nature, lock};
+use super::wire::{self, Action, Asked, Nature, Speaks, lock};
 use poet_runtime::config::ServiceConfig;
 use serde_json::{Map, Value, json};
 use std::io;
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 /// An MCP server over streamable HTTP on a port of this machine, in this process.
 ///
-/// It speaks revision 2025-06-18, keeps count of what it was asked and of what it executed, and ends with this value.
+/// It speaks revision 2025-06-18 unless it is told to [`speak`](Self::speak) another, keeps count of what it was asked and of what it executed, and ends with this value.
 #[derive(Debug)]
 pub struct Server {
     wire: wire::Server,
@@ -102,6 +102,11 @@ impl Server {
         desk.tools = tools.into_iter().collect();
         desk.changed = true;
         self.wire.replace_tools(listed(&desk.tools));
+    }
+
+    /// Speaks this revision of the protocol from now on.
+    pub fn speak(&self, revision: Speaks) {
+        self.wire.speak(revision);
     }
 
     /// Forgets its sessions, as a server does that is started again.
