@@ -83,6 +83,7 @@ fn notion(seed: u64) -> Tool {
     let faults = Faults::seeded(seed).share(0.15, Answer::status(503)).share(0.05, Answer::Lost);
     Tool::new("search_pages")
         .description("Finds pages by the words of a question.")
+        .takes(schema(&[("query", "string"), ("limit", "integer"), ("include_content", "boolean")]))
         .read_only()
         .does(|arguments| {
             let question = text(arguments, "query").to_lowercase();
@@ -102,6 +103,7 @@ fn conversations(seed: u64) -> Tool {
     let faults = Faults::seeded(seed + 1).share(0.2, Answer::status(503));
     Tool::new("search_conversations")
         .description("Finds conversations by the words of a question.")
+        .takes(schema(&[("query", "string"), ("type", "string"), ("limit", "integer")]))
         .read_only()
         .does(|arguments| {
             let question = text(arguments, "query").to_lowercase();
@@ -121,6 +123,7 @@ fn ticketing(seed: u64, tickets: Arc<Mutex<Vec<TicketEntry>>>) -> Tool {
     let faults = Faults::seeded(seed + 2).share(0.1, Answer::Lost).share(0.05, Answer::Refused).share(0.1, throttled());
     Tool::new("create_conversation")
         .description("Opens a conversation with a customer.")
+        .takes(schema(&["customer_id", "subject", "message", "priority", "type"].map(|name| (name, "string"))))
         .does(move |arguments| {
             let mut tickets = tickets.lock().unwrap_or_else(PoisonError::into_inner);
             let id = format!("HS-{}", 1001 + tickets.len());
@@ -135,13 +138,21 @@ fn ticketing(seed: u64, tickets: Arc<Mutex<Vec<TicketEntry>>>) -> Tool {
 }
 
 fn slack() -> Tool {
-    Tool::new("send_message").description("Writes to a channel.").does(|_| Ok(json!({ "ok": true }))).decide(|call| {
-        if call.number.is_multiple_of(2) {
-            Answer::Done
-        } else {
-            Answer::tool_error("403 Forbidden: not in the channel")
-        }
-    })
+    Tool::new("send_message")
+        .description("Writes to a channel.")
+        .takes(schema(&["channel", "text", "username"].map(|name| (name, "string"))))
+        .does(|_| Ok(json!({ "ok": true })))
+        .decide(|call| match call.number % 2 {
+            0 => Answer::Done,
+            _ => Answer::tool_error("403 Forbidden: not in the channel"),
+        })
+}
+
+/// An object with these fields.
+fn schema(fields: &[(&str, &str)]) -> Value {
+    let properties: Map<_, _> =
+        fields.iter().map(|(name, kind)| ((*name).to_owned(), json!({ "type": kind }))).collect();
+    json!({ "type": "object", "properties": properties })
 }
 
 /// How long a service works, where nobody watches.
