@@ -48,6 +48,7 @@
 //! | [`macro@poet`] | the attribute, key by key |
 //! | [`Runtime`] | assembling, installing and scoping a runtime |
 //! | [`mcp::McpResource`] | calling tools of MCP servers |
+//! | [`mcp::Registry`] | which tools there are, and calling one by its name alone |
 //! | [`http::PoetLayer`], [`http::check`] | calling HTTP APIs by whatever client |
 //! | [`plan()`] | declaring steps instead of writing calls |
 //! | [`Runtime::queue`], [`Runtime::cache`], [`Runtime::health`] | what was put off, what is kept, how services do |
@@ -59,6 +60,7 @@
 //! | [`guide::queue`] | calls that were put off: their states, and what a person does about them |
 //! | [`guide::plans`] | declared steps: order, references, compensation, crashes |
 //! | [`guide::http`] | HTTP APIs: what an answer means, what is repeated, how operations are named |
+//! | [`guide::mcp`] | MCP servers: what there is to reach and what holds there, discovery, servers for tests |
 //! | [`guide::domains`] | a domain of your own: profile, classifier, client, caller |
 //!
 //! # Features
@@ -69,6 +71,7 @@
 //! | `http` | yes | what an HTTP answer says about its service, for `domain = "http_api"` |
 //! | `reqwest` | with `mcp` | recognises the errors of reqwest |
 //! | `tower` | yes | [`http::PoetLayer`], a layer for HTTP clients that are tower services |
+//! | `testing` | no | MCP servers for your own tests, which fail as they are told to |
 //! | `mcp` | yes | the MCP client layer over stdio and streamable HTTP |
 
 // What is annotated, and what calls are given back.
@@ -116,6 +119,9 @@ pub mod guide {
     pub mod http {}
     #[doc = include_str!("../docs/learning.md")]
     pub mod learning {}
+    #[cfg(feature = "mcp")]
+    #[doc = include_str!("../docs/mcp.md")]
+    pub mod mcp {}
     #[doc = include_str!("../docs/plans.md")]
     pub mod plans {}
     #[doc = include_str!("../docs/queue.md")]

@@ -4,6 +4,7 @@
 //! a transport the SDK does not have, implements [`McpConnection`] and is supervised like any other.
 
 use super::fault::McpError;
+use super::schema;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -84,6 +85,15 @@ impl ToolInfo {
     #[must_use]
     pub fn claims_repeatable(&self) -> bool {
         self.read_only == Some(true) || self.idempotent == Some(true)
+    }
+
+    /// What tells this tool from one of the same name that takes or answers something else.
+    ///
+    /// The same in every process and on every machine, whatever the order of the schemas' keys. Descriptions inside
+    /// the schemas count; that of the tool does not.
+    #[must_use]
+    pub fn schema_hash(&self) -> u64 {
+        schema::hash(&self.input_schema, self.output_schema.as_ref())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The MCP client layer: calls to the tools of MCP servers, over streamable HTTP and over standard input and output.
 //!
 //! ```text
+//! registry    the tools of all services, by name       discovery, lookup, routing
 //! resource    the handle users hold                    calls through every stage of the runtime
 //! blocking    the same for synchronous functions
 //! step        a call as a step of a plan
@@ -11,8 +12,10 @@
 //! input       what a tool asks of a person             and who answers
 //! oauth       who we are to an authorization server    feature `oauth`
 //! sdk         the only module that names the SDK
+//! schema      tells one schema of a tool from another  pure
 //! classify    what an error says about the service     pure
 //! fault       the error itself
+//! testing     servers for the tests of users           feature `testing`
 //! ```
 
 mod blocking;
@@ -24,11 +27,15 @@ mod fleet;
 mod input;
 #[cfg(feature = "oauth")]
 mod oauth;
+mod registry;
 mod resource;
+mod schema;
 mod sdk;
 mod session;
 mod step;
 mod templates;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use chain::{Chain, ChainCall, ChainStep, execute_chain};
 pub use connection::{Era, Limits, McpConnection, Pending, Target, ToolAnswer, ToolCall, ToolInfo};
@@ -37,6 +44,7 @@ pub use fleet::EndpointStatus;
 pub use input::{Answering, Attended, Person, Question};
 #[cfg(feature = "oauth")]
 pub use oauth::{Consent, Consenting, OAuth};
+pub use registry::{Listing, RegisteredTool, Registry};
 pub(crate) use resource::caller;
 pub use resource::{McpRequest, McpResource, Repeatable};
 pub use session::{ConnectionState, Connector, Session};

@@ -109,9 +109,28 @@ impl McpResource {
     ///
     /// If there is no such service, or no answer.
     pub async fn list_tools(&self) -> Result<Vec<ToolInfo>, Error> {
+        Ok(self.list_within(None).await?.to_vec())
+    }
+
+    /// [`list_tools`](Self::list_tools), within that time; else as long as a call may take.
+    pub(super) async fn list_within(&self, within: Option<Duration>) -> Result<Arc<[ToolInfo]>, Error> {
         let runtime = Runtime::current();
-        let fleet = runtime.extension::<Connections>().fleet(runtime.service(&self.service)?)?;
-        Ok(list(&runtime, &self.service, &fleet, None).await?.to_vec())
+        let fleet = self.fleet(&runtime)?;
+        list(&runtime, &self.service, &fleet, within).await
+    }
+
+    /// The tools that the server listed last; `None` if it never did. Nothing is asked.
+    pub(super) fn known_tools(&self) -> Option<Arc<[ToolInfo]>> {
+        self.fleet(&Runtime::current()).ok()?.known_tools()
+    }
+
+    /// Whether the server has said since that its tools have changed.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.fleet(&Runtime::current()).is_ok_and(|fleet| fleet.is_outdated())
+    }
+
+    fn fleet(&self, runtime: &Runtime) -> Result<Fleet, Error> {
+        runtime.extension::<Connections>().fleet(runtime.service(&self.service)?)
     }
 
     /// How each of its endpoints stands, as calls of this process showed it.
@@ -121,7 +140,7 @@ impl McpResource {
     /// If there is no such service.
     pub fn endpoints(&self) -> Result<Vec<EndpointStatus>, Error> {
         let runtime = Runtime::current();
-        Ok(runtime.extension::<Connections>().fleet(runtime.service(&self.service)?)?.status())
+        Ok(self.fleet(&runtime)?.status())
     }
 
     /// Adds an endpoint for this process, or gives the one of that address another weight.
@@ -168,7 +187,7 @@ impl McpResource {
     /// If there is no such service.
     pub fn remove_endpoint(&self, url: &str) -> Result<bool, Error> {
         let runtime = Runtime::current();
-        Ok(runtime.extension::<Connections>().fleet(runtime.service(&self.service)?)?.remove(url))
+        Ok(self.fleet(&runtime)?.remove(url))
     }
 
     /// [`list_tools`](Self::list_tools) for synchronous functions: blocks the thread.

@@ -156,6 +156,18 @@ impl Session {
         self.state_of().tools.as_ref()?.iter().find(|tool| tool.name == name).cloned()
     }
 
+    /// The tools that the server listed when it was last asked; `None` if it never answered.
+    #[must_use]
+    pub fn known_tools(&self) -> Option<Arc<[ToolInfo]>> {
+        self.state_of().tools.clone()
+    }
+
+    /// Whether the server has said since that its tools have changed. They are listed anew before the next call.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        matches!(&self.state_of().slot, Slot::Live(live) if live.connection.is_outdated())
+    }
+
     /// Whether the server's tools are known, from a connection of now or before.
     #[must_use]
     pub fn knows_tools(&self) -> bool {

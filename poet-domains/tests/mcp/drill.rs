@@ -34,7 +34,7 @@ async fn ten_thousand_lost_answers_are_ten_thousand_unknown_outcomes_and_no_seco
     let script = {
         let lost = lost.clone();
         move |asked: &Asked| {
-            let number = asked.key.parse().unwrap();
+            let number = asked.key().parse().unwrap();
             match asked.done() {
                 _ if is_lost(number) => {
                     lost.fetch_add(1, Ordering::SeqCst);

@@ -220,6 +220,16 @@ impl Fleet {
         self.sessions().any(|session| session.knows_tools())
     }
 
+    /// The tools that a server listed last; `None` if none ever did.
+    pub(super) fn known_tools(&self) -> Option<Arc<[ToolInfo]>> {
+        self.sessions().find_map(|session| session.known_tools())
+    }
+
+    /// Whether a server has said since that its tools have changed.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.sessions().any(|session| session.is_outdated())
+    }
+
     fn sessions(&self) -> impl Iterator<Item = Session> {
         let members = self.state().members.clone();
         members.into_iter().flat_map(|member| member.pool.sessions())

@@ -1,0 +1,198 @@
+//! The scripted server: does with each call what its tool says, and counts.
+
+use super::answer::{Answer, Call};
+use super::bytes::{event, http, json_http, rpc_error, sse_http};
+use super::tool::Tool;
+use super::wire::{self, Action, Asked, Nature, Speaks, lock};
+use poet_runtime::config::ServiceConfig;
+use serde_json::{Map, Value, json};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+/// An MCP server over streamable HTTP on a port of this machine, in this process.
+///
+/// It speaks revision 2025-06-18 unless it is told to [`speak`](Self::speak) another, keeps count of what it was asked and of what it executed, and ends with this value.
+#[derive(Debug)]
+pub struct Server {
+    wire: wire::Server,
+    desk: Arc<Mutex<Desk>>,
+}
+
+/// The tools, and what happened to them.
+#[derive(Debug)]
+struct Desk {
+    tools: Vec<Tool>,
+    calls: Vec<(String, Map<String, Value>)>,
+    executions: Vec<(String, Map<String, Value>)>,
+    /// Clients are to be told that the tools have changed.
+    changed: bool,
+}
+
+impl Server {
+    /// Starts a server with these tools on a free port.
+    ///
+    /// # Errors
+    ///
+    /// If no port can be listened on.
+    pub async fn start(tools: impl IntoIterator<Item = Tool>) -> io::Result<Self> {
+        Self::start_at(Nature::default().address, tools).await
+    }
+
+    /// Starts a server with these tools at that address: one that is started again, as for its clients.
+    ///
+    /// # Errors
+    ///
+    /// If the address cannot be listened on.
+    pub async fn start_at(address: SocketAddr, tools: impl IntoIterator<Item = Tool>) -> io::Result<Self> {
+        let tools: Vec<_> = tools.into_iter().collect();
+        let nature = Nature { address, tools: listed(&tools), ..Nature::default() };
+        let desk = Arc::new(Mutex::new(Desk { tools, calls: Vec::new(), executions: Vec::new(), changed: false }));
+        let script = desk.clone();
+        let wire = wire::Server::start_with(nature, move |asked| answer(&script, asked)).await?;
+        Ok(Self { wire, desk })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.wire.address()
+    }
+
+    /// The address its clients are given.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.wire.url()
+    }
+
+    /// The configuration of a service that this is, to be adorned.
+    #[must_use]
+    pub fn service(&self, name: impl Into<String>) -> ServiceConfig {
+        ServiceConfig::http(name, self.url())
+    }
+
+    /// How many calls of a tool arrived.
+    #[must_use]
+    pub fn calls(&self, tool: &str) -> usize {
+        lock(&self.desk).calls.iter().filter(|(name, _)| name == tool).count()
+    }
+
+    /// The arguments with which a tool was executed, in the order in which it was.
+    #[must_use]
+    pub fn executions(&self, tool: &str) -> Vec<Map<String, Value>> {
+        let desk = lock(&self.desk);
+        desk.executions.iter().filter(|(name, _)| name == tool).map(|(_, arguments)| arguments.clone()).collect()
+    }
+
+    /// How often a tool was executed with just these arguments.
+    #[must_use]
+    pub fn executed(&self, tool: &str, arguments: &Value) -> usize {
+        self.executions(tool).iter().filter(|executed| arguments.as_object() == Some(executed)).count()
+    }
+
+    /// How often it was asked for its tools.
+    #[must_use]
+    pub fn lists(&self) -> usize {
+        self.wire.lists()
+    }
+
+    /// Has these tools from now on, and says so to whoever calls one next.
+    pub fn replace_tools(&self, tools: impl IntoIterator<Item = Tool>) {
+        let mut desk = lock(&self.desk);
+        desk.tools = tools.into_iter().collect();
+        desk.changed = true;
+        self.wire.replace_tools(listed(&desk.tools));
+    }
+
+    /// Speaks this revision of the protocol from now on.
+    pub fn speak(&self, revision: Speaks) {
+        self.wire.speak(revision);
+    }
+
+    /// Forgets its sessions, as a server does that is started again.
+    pub fn forget_sessions(&self) {
+        self.wire.forget_sessions();
+    }
+
+    /// Ends the server and waits until its port is free.
+    pub async fn stop(self) -> SocketAddr {
+        self.wire.stop().await
+    }
+}
+
+fn answer(desk: &Mutex<Desk>, asked: &Asked) -> Action {
+    let Some((tool, call)) = lock(desk).take(asked) else {
+        let error = rpc_error(&asked.id, -32602, &format!("Unknown tool: {}", asked.tool));
+        return Action::Send(json_http(200, &[], &error));
+    };
+    // The desk is free meanwhile: what a tool does is the user's, and may look at the server.
+    let answer = tool.decides(&call);
+    let worked = answer.executes().then(|| {
+        lock(desk).executions.push((asked.tool.clone(), asked.arguments.clone()));
+        tool.execute(&asked.arguments)
+    });
+    let change = std::mem::take(&mut lock(desk).changed);
+    acted(asked, answer, worked.unwrap_or(Ok(Value::Null)), change)
+}
+
+impl Desk {
+    /// Writes a call down; `None` if there is no such tool.
+    fn take(&mut self, asked: &Asked) -> Option<(Tool, Call)> {
+        let tool = self.tools.iter().find(|tool| tool.name() == asked.tool)?.clone();
+        self.calls.push((asked.tool.clone(), asked.arguments.clone()));
+        let of_tool = || self.calls.iter().filter(|(name, _)| *name == asked.tool);
+        let call = Call {
+            number: of_tool().count() as u64,
+            attempt: of_tool().filter(|(_, arguments)| *arguments == asked.arguments).count() as u64,
+            arguments: asked.arguments.clone(),
+        };
+        Some((tool, call))
+    }
+}
+
+/// What is sent for an answer.
+fn acted(asked: &Asked, answer: Answer, worked: Result<Value, String>, change: bool) -> Action {
+    let send = |message: Value| {
+        if !change {
+            return Action::Send(json_http(200, &[], &message));
+        }
+        let told = json!({ "jsonrpc": "2.0", "method": "notifications/tools/list_changed" });
+        Action::Close(sse_http(&(event(&told) + &event(&message))))
+    };
+    match answer {
+        Answer::Done => send(asked.carrying(&match worked {
+            Ok(value) => result(&value),
+            Err(text) => failed(&text),
+        })),
+        Answer::Value(value) => send(asked.carrying(&result(&value))),
+        Answer::ToolError(text) => send(asked.carrying(&failed(&text))),
+        Answer::RpcError { code, message } => send(rpc_error(&asked.id, code, &message)),
+        Answer::Status { status, retry_after } => {
+            let seconds = retry_after.map(|wait| wait.as_secs().to_string());
+            let headers: Vec<_> = seconds.iter().map(|seconds| ("Retry-After", seconds.as_str())).collect();
+            Action::Send(http(status, &headers, b""))
+        }
+        Answer::Hang => Action::Hold(Vec::new()),
+        Answer::Refused | Answer::Lost => Action::Close(Vec::new()),
+        Answer::Garbage => Action::Send(http(200, &[("content-type", "application/json")], b"<html>It works!</html>")),
+        Answer::After(wait, then) => Action::After(wait, Box::new(acted(asked, *then, worked, change))),
+    }
+}
+
+/// A result of the protocol: an object as structured content, anything else as text.
+fn result(value: &Value) -> Value {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let mut result = json!({ "content": [{ "type": "text", "text": text }], "isError": false });
+    if value.is_object() {
+        result["structuredContent"] = value.clone();
+    }
+    result
+}
+
+fn failed(text: &str) -> Value {
+    json!({ "content": [{ "type": "text", "text": text }], "isError": true })
+}
+
+fn listed(tools: &[Tool]) -> Vec<Value> {
+    tools.iter().map(Tool::listed).collect()
+}
