@@ -8,16 +8,22 @@
 //! session     one supervised connection per service    connect once, share, probe, replace
 //! connection  what a connection is; plain types        a fake fits here
 //! sdk         the only module that names the SDK
+//! checks      what may be sent, and what counts as an answer
+//! schema      what the server declared, compiled
+//! masked      whether an answer is an error unsaid      reads, and learns what a tool usually answers
 //! classify    what an error says about the service     pure
 //! fault       the error itself
 //! ```
 
 mod blocking;
 mod chain;
+mod checks;
 mod classify;
 mod connection;
 mod fault;
+mod masked;
 mod resource;
+mod schema;
 mod sdk;
 mod session;
 mod step;

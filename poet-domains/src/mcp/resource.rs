@@ -5,11 +5,12 @@
 //! Reads among them that are identical and under way at the same time share one call.
 
 use super::blocking;
+use super::checks::Checks;
 use super::connection::{Limits, Target, ToolInfo};
 use super::fault::McpError;
 use super::session::{Due, Session};
 use crate::MCP_INTEGRATION;
-use poet_runtime::config::{ServiceConfig, ToolConfig, Transport};
+use poet_runtime::config::{Access, ServiceConfig, ToolConfig, Transport};
 use poet_runtime::service::{AttemptContext, CacheKey, CacheWish, Caller, Failure, Fetched, Request, ServiceCall};
 use poet_runtime::store::BoxFuture;
 use poet_runtime::{AsPriority, Clock, Error, Priority, Reply, Runtime};
@@ -254,6 +255,9 @@ impl McpRequest {
             list(&runtime, service, session, Some(limit)).await?;
             deadline = Some(limit.saturating_sub(clock.now().saturating_duration_since(began)));
         }
+        if let Some(problem) = session.refuse(tool, arguments) {
+            return Err(Error::denied(format!("calling {tool} of {service}: {problem}")));
+        }
         let claims = config.trusted.then(|| session.known_tool(tool)).flatten();
         let nature = nature(self.idempotent, configured, claims.as_ref());
         let request = Request {
@@ -340,7 +344,8 @@ fn kind(value: &Value) -> &'static str {
 
 /// Whether the server's own claims would decide anything, so that they have to be known before the call.
 fn asks_the_server(idempotent: bool, config: &ServiceConfig, tool: &ToolConfig) -> bool {
-    config.trusted && !idempotent && tool.idempotent.is_none() && tool.read_only.is_none()
+    let repeatable = !idempotent && tool.idempotent.is_none();
+    config.trusted && tool.read_only.is_none() && (repeatable || config.access == Access::ReadOnly)
 }
 
 /// Whether somebody said that answers may come from memory. That says that nothing is lost if the tool is not asked,
@@ -424,7 +429,7 @@ impl Connections {
         if let Some(session) = sessions.get(&config.name) {
             return Ok(session.clone());
         }
-        let session = Session::new(target(config)?, Limits::default());
+        let session = Session::checked(target(config)?, Limits::default(), Checks::of(config));
         sessions.insert(config.name.clone(), session.clone());
         Ok(session)
     }
@@ -515,5 +520,6 @@ mod tests {
         assert!(!asks_the_server(true, &trusted, &unset));
         assert!(!asks_the_server(false, &trusted, &ToolConfig::default().read_only()));
         assert!(!asks_the_server(false, &ServiceConfig::http("crm", "http://crm"), &unset));
+        assert!(asks_the_server(true, &trusted.read_only(), &unset));
     }
 }

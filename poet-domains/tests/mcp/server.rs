@@ -328,6 +328,11 @@ fn answer(shared: &Shared, request: &Request) -> Action {
                 &result(json!({ "tools": [
                     { "name": "write", "inputSchema": schema },
                     { "name": "read", "inputSchema": schema, "annotations": { "readOnlyHint": true } },
+                    {
+                        "name": "count",
+                        "inputSchema": { "type": "object", "properties": { "key": { "type": "string" } } },
+                        "outputSchema": { "type": "object", "properties": { "total": { "type": "number" } } },
+                    },
                 ] })),
             ))
         }
