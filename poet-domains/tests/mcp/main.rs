@@ -10,6 +10,7 @@ mod clock;
 mod deferral;
 mod drill;
 mod http_faults;
+mod masked;
 mod matrix;
 mod plan;
 mod recovery;
