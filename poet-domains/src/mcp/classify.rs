@@ -19,8 +19,9 @@
 //! | -32700, -32600, -32601, -32602, -32002, -32021, -32022 | `Permanent` | the request itself is at fault |
 //! | any other code | by its text | |
 //! | unknown tool, input asked for | `Permanent` | |
-//! | `isError: true` | by its text | |
+//! | `isError: true`, an error without it | by its text | |
 //! | an answer that is none | `Invalid` | |
+//! | refused here | `Permanent` | it would be again |
 //!
 //! By its text: a rate limit is transient; what reads like a complaint about the request is permanent; what reads like
 //! a passing trouble is transient; anything else is permanent. Text never makes it `Throttled`, because a tool that was
@@ -38,9 +39,9 @@ pub(crate) fn class(fault: Fault, text: &str) -> Class {
         Fault::Timeout { sent: true } => Class::Timeout,
         Fault::Http { status, retry_after } => by_status(status, retry_after),
         Fault::Rpc { code } => by_code(code, text),
-        Fault::Tool => by_text(text),
+        Fault::Tool | Fault::Masked => by_text(text),
         Fault::Answer => Class::Invalid,
-        Fault::Start | Fault::UnknownTool | Fault::Input => Class::Permanent,
+        Fault::Start | Fault::UnknownTool | Fault::Input | Fault::Refused => Class::Permanent,
     }
 }
 

@@ -45,10 +45,14 @@ pub enum Fault {
     UnknownTool,
     /// The tool answered that it failed.
     Tool,
+    /// The tool answered an error, though it did not say that it failed.
+    Masked,
     /// The server answered, but not as the protocol says.
     Answer,
     /// The tool asks for input of a person before it goes on.
     Input,
+    /// The call may not be made, or not with these arguments. Nothing was sent.
+    Refused,
 }
 
 /// An error of the MCP layer: a [`Fault`], what was said about it, and what caused it.
@@ -163,8 +167,10 @@ impl fmt::Display for McpError {
             Fault::Rpc { code } => write!(f, "the server answered error {code}")?,
             Fault::UnknownTool => write!(f, "the server has no such tool")?,
             Fault::Tool => write!(f, "the tool failed")?,
+            Fault::Masked => write!(f, "the tool answered an error as if it had succeeded")?,
             Fault::Answer => write!(f, "the answer is not what the protocol says")?,
             Fault::Input => write!(f, "the tool asks for input")?,
+            Fault::Refused => write!(f, "not sent")?,
         }
         if !text.is_empty() {
             write!(f, ": {text}")?;

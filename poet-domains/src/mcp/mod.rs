@@ -13,6 +13,9 @@
 //! oauth       who we are to an authorization server    feature `oauth`
 //! sdk         the only module that names the SDK
 //! schema      tells one schema of a tool from another  pure
+//! checks      what may be sent, and what counts as an answer
+//! contract    what the server declared, compiled
+//! masked      whether an answer is an error unsaid      reads, and learns what a tool usually answers
 //! classify    what an error says about the service     pure
 //! fault       the error itself
 //! testing     servers for the tests of users           feature `testing`
@@ -20,11 +23,14 @@
 
 mod blocking;
 mod chain;
+mod checks;
 mod classify;
 mod connection;
+mod contract;
 mod fault;
 mod fleet;
 mod input;
+mod masked;
 #[cfg(feature = "oauth")]
 mod oauth;
 mod registry;

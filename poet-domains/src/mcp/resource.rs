@@ -5,11 +5,12 @@
 //! Reads among them that are identical and under way at the same time share one call.
 
 use super::blocking;
+use super::checks::Checks;
 use super::connection::{Limits, Target, ToolInfo};
 use super::fleet::{EndpointStatus, Fleet, Place, failure};
 use super::session::{Due, Session};
 use crate::MCP_INTEGRATION;
-use poet_runtime::config::{Endpoint, ServiceConfig, ToolConfig, Transport};
+use poet_runtime::config::{Access, Endpoint, ServiceConfig, ToolConfig, Transport};
 use poet_runtime::service::{AttemptContext, CacheKey, CacheWish, Caller, Failure, Fetched, Request, ServiceCall};
 use poet_runtime::store::BoxFuture;
 use poet_runtime::{AsPriority, Clock, Error, Priority, Reply, Runtime};
@@ -330,6 +331,9 @@ impl McpRequest {
             list(&runtime, service, &fleet, Some(limit)).await?;
             deadline = Some(limit.saturating_sub(clock.now().saturating_duration_since(began)));
         }
+        if let Some(problem) = fleet.refuse(tool, arguments) {
+            return Err(Error::denied(format!("calling {tool} of {service}: {problem}")));
+        }
         let claims = config.trusted.then(|| fleet.known_tool(tool)).flatten();
         let nature = nature(self.idempotent, configured, claims.as_ref());
         let request = Request {
@@ -411,7 +415,8 @@ fn kind(value: &Value) -> &'static str {
 
 /// Whether the server's own claims would decide anything, so that they have to be known before the call.
 fn asks_the_server(idempotent: bool, config: &ServiceConfig, tool: &ToolConfig) -> bool {
-    config.trusted && !idempotent && tool.idempotent.is_none() && tool.read_only.is_none()
+    let repeatable = !idempotent && tool.idempotent.is_none();
+    config.trusted && tool.read_only.is_none() && (repeatable || config.access == Access::ReadOnly)
 }
 
 /// Whether somebody said that answers may come from memory. That says that nothing is lost if the tool is not asked,
@@ -503,8 +508,10 @@ impl Connections {
             _ => config.endpoints.iter().map(Place::from).collect(),
         };
         let limits = Limits { connect: config.pool.connection_timeout, ..Limits::default() };
-        let connect = move |place: &Place| Session::new(target.at(&place.address), limits);
-        let fleet = Fleet::new(places, config.pool, config.balancer, connect);
+        let checks = Arc::new(Checks::of(config));
+        let fleet = Fleet::new(places, config.pool, config.balancer, checks.clone(), move |place: &Place| {
+            Session::checked(target.at(&place.address), limits, checks.clone())
+        });
         fleets.insert(config.name.clone(), fleet.clone());
         Ok(fleet)
     }
@@ -602,5 +609,6 @@ mod tests {
         assert!(!asks_the_server(true, &trusted, &unset));
         assert!(!asks_the_server(false, &trusted, &ToolConfig::default().read_only()));
         assert!(!asks_the_server(false, &ServiceConfig::http("crm", "http://crm"), &unset));
+        assert!(asks_the_server(true, &trusted.read_only(), &unset));
     }
 }

@@ -6,6 +6,7 @@
 //! not answer. Connecting is done once for all who wait for it, in a task of its own, so that a caller that gives up
 //! does not make the next one start again. A replaced connection is closed when its last call has ended.
 
+use super::checks::Checks;
 use super::connection::{Era, Limits, McpConnection, Pending, Target, ToolAnswer, ToolCall, ToolInfo};
 use super::fault::{Fault, McpError};
 use super::input::Helpers;
@@ -43,6 +44,7 @@ pub struct Session(Arc<Shared>);
 struct Shared {
     connector: Box<dyn Connector>,
     limits: Limits,
+    checks: Arc<Checks>,
     state: Mutex<State>,
 }
 
@@ -141,7 +143,12 @@ impl Session {
     /// A session that is not connected yet.
     #[must_use]
     pub fn new(connector: impl Connector + 'static, limits: Limits) -> Self {
-        Self(Arc::new(Shared { connector: Box::new(connector), limits, state: Mutex::default() }))
+        Self::checked(connector, limits, Arc::default())
+    }
+
+    /// A session whose calls are checked as configured.
+    pub(super) fn checked(connector: impl Connector + 'static, limits: Limits, checks: Arc<Checks>) -> Self {
+        Self(Arc::new(Shared { connector: Box::new(connector), limits, checks, state: Mutex::default() }))
     }
 
     /// How often a connection was started; more than once only if one was lost.
@@ -179,7 +186,7 @@ impl Session {
     /// # Errors
     ///
     /// If there is no connection, or no answer, or the answer is an error. What the tool itself calls an error
-    /// (`isError`) is [`Fault::Tool`].
+    /// (`isError`) is [`Fault::Tool`]; what it does not call one and is, [`Fault::Masked`].
     pub async fn call(
         &self,
         tool: &str,
@@ -207,10 +214,15 @@ impl Session {
         meta: Option<Map<String, Value>>,
     ) -> Result<ToolAnswer, McpError> {
         let live = self.live(due.connected).await?;
+        let tools = live.connection.tools();
+        let known = tools.iter().find(|known| known.name == tool);
+        if let Some(problem) = self.0.checks.refuse(tool, known, arguments) {
+            return Err(McpError::new(Fault::Refused, problem));
+        }
         let call = ToolCall { name: tool, arguments, until: due.answered, meta };
         let result = self.watch(&live, live.connection.call(call)).await;
-        let listed = live.connection.tools().iter().any(|known| known.name == tool);
-        judged(result, listed)
+        let answer = judged(result, known.is_some())?;
+        self.0.checks.accept(tool, known, arguments, answer)
     }
 
     pub(super) async fn list_once(&self, due: &Due) -> Result<Arc<[ToolInfo]>, McpError> {

@@ -13,6 +13,7 @@ mod fleet;
 mod http_faults;
 #[cfg(all(feature = "websocket", target_os = "linux"))]
 mod leaks;
+mod masked;
 mod matrix;
 #[cfg(feature = "oauth")]
 mod oauth;

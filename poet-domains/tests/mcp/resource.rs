@@ -4,7 +4,7 @@ use crate::clock::by;
 use crate::server::{Action, Asked, Server, Speaks, Unknown, http, json_http, rpc_error};
 use crate::stdio_faults;
 use poet_domains::mcp::{Fault, McpError, McpRequest, McpResource, Target};
-use poet_runtime::config::{Config, ServiceConfig, ToolConfig};
+use poet_runtime::config::{Check, Config, ServiceConfig, ToolConfig};
 use poet_runtime::{Disposition, Error, Reply, Runtime};
 use serde_json::json;
 use std::error::Error as _;
@@ -174,6 +174,77 @@ async fn the_tools_own_error_is_the_source() {
 }
 
 #[tokio::test]
+async fn an_error_that_claims_success_is_the_tools_own_and_is_not_kept() {
+    let server =
+        Server::start(|asked| Action::Send(json_http(200, &[], &asked.result("Error: repository not found")))).await;
+    let get = || write().idempotent();
+    let runtime = runtime(crm(&server).tool("write", ToolConfig::default().read_only().cacheable()));
+    for calls in 1..=2 {
+        let error = call(&runtime, get()).await.unwrap_err();
+        assert!(error.is_service() && error.attempts() == 1, "{error:?}");
+        let source =
+            error.source().and_then(|source| source.downcast_ref::<McpError>()).expect("the layer's own error");
+        assert_eq!((source.fault(), source.text()), (Fault::Masked, "Error: repository not found"));
+        assert_eq!(server.calls(), calls);
+    }
+}
+
+#[tokio::test]
+async fn who_wants_answers_as_they_are_gets_them() {
+    let server = Server::start(|asked| Action::Send(json_http(200, &[], &asked.result("Error: none of them")))).await;
+    let runtime = runtime(crm(&server).tool("write", ToolConfig::default().masked_errors(Check::Off)));
+    assert_eq!(call(&runtime, write()).await.unwrap().value(), "Error: none of them");
+}
+
+#[tokio::test]
+async fn arguments_that_the_server_did_not_declare_are_not_sent() {
+    let server = Server::start(Asked::done).await;
+    let runtime = runtime(crm(&server));
+    let error = call(&runtime, McpResource::new("crm").tool("count").args(json!({ "key": 7 }))).await.unwrap_err();
+    assert!(error.is_denied(), "{error:?}");
+    let words = error.source().expect("what was wrong").to_string();
+    assert_eq!(words, "calling count of crm: arguments.key: expected string, found number");
+    assert_eq!(server.calls(), 0);
+}
+
+#[tokio::test]
+async fn an_answer_that_the_server_did_not_declare_is_none() {
+    let server = Server::start(|asked| {
+        let mut result = asked.result("seven");
+        result["result"]["structuredContent"] = json!({ "total": "seven" });
+        Action::Send(json_http(200, &[], &result))
+    })
+    .await;
+    let count = McpResource::new("crm").tool("count").retries(0);
+    let error = call(&runtime(crm(&server)), count).await.unwrap_err();
+    assert!(error.is_invalid_response(), "{error:?}");
+    let words = error.source().expect("what was wrong").to_string();
+    assert!(words.ends_with("answer.total: expected number, found string"), "{words}");
+}
+
+#[tokio::test]
+async fn a_tool_that_may_not_be_called_is_not() {
+    let server = Server::start(Asked::done).await;
+    let guarded = runtime(crm(&server).read_only().trusted().deny("*_all"));
+    let error = guarded.scope(write().idempotent().call()).await.unwrap_err();
+    assert!(error.is_denied(), "{error:?}");
+    let error = guarded.scope(McpResource::new("crm").call_tool("read_all", json!({}))).await.unwrap_err();
+    assert!(error.is_denied(), "{error:?}");
+    assert_eq!(server.calls(), 0);
+    guarded.scope(McpResource::new("crm").call_tool("read", json!({}))).await.unwrap();
+    assert_eq!(server.calls(), 1);
+}
+
+#[tokio::test]
+async fn what_is_known_only_once_connected_is_checked_then() {
+    let server = Server::start(Asked::done).await;
+    let runtime = runtime(crm(&server));
+    let error = runtime.scope(McpResource::new("crm").call_tool("count", json!({ "key": 7 }))).await.unwrap_err();
+    let source = error.source().and_then(|source| source.downcast_ref::<McpError>()).expect("the layer's own error");
+    assert_eq!((source.fault(), server.calls()), (Fault::Refused, 0));
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there_ends_by_the_deadline_and_nothing_was_sent() {
     let server = Server::start(Asked::done).await;
     let runtime = runtime(crm(&server));
@@ -208,7 +279,7 @@ async fn the_tools_of_a_server_are_listed_with_what_they_claim() {
     let server = Server::start(Asked::done).await;
     let tools = runtime(crm(&server)).scope(McpResource::new("crm").list_tools()).await.unwrap();
     let read_only: Vec<_> = tools.iter().map(|tool| (tool.name.as_str(), tool.read_only)).collect();
-    assert_eq!(read_only, [("write", None), ("read", Some(true))]);
+    assert_eq!(read_only, [("write", None), ("read", Some(true)), ("count", None)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -225,7 +296,7 @@ async fn a_synchronous_function_calls_from_any_thread() {
         (tools.len(), runtime.scope_blocking(|| crm.call_tool_blocking("write", json!({}))).unwrap())
     });
     let (tools, reply) = plain.join().unwrap();
-    assert_eq!((tools, reply.value()), (2, &json!("done")));
+    assert_eq!((tools, reply.value()), (3, &json!("done")));
     assert_eq!(server.handshakes(), 1);
 }
 

@@ -44,6 +44,11 @@ impl Server {
         nature.tools = vec![
             json!({ "name": "write", "inputSchema": schema }),
             json!({ "name": "read", "inputSchema": schema, "annotations": { "readOnlyHint": true } }),
+            json!({
+                "name": "count",
+                "inputSchema": { "type": "object", "properties": { "key": { "type": "string" } } },
+                "outputSchema": { "type": "object", "properties": { "total": { "type": "number" } } },
+            }),
         ];
         Self(wire::Server::start_with(nature, script).await.unwrap())
     }

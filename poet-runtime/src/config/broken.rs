@@ -424,6 +424,30 @@ const BROKEN: &[(&str, &str)] = &[
         "[services.a]\nendpoints = [{ url = \"http://a\" }]\nauth_token = \"${SECRET_LINE}\"",
         "3:14: services.a.auth_token: contains a character that no header may contain, perhaps a line break at its end",
     ),
+    // What may be called, and what is checked.
+    (
+        "[services.a]\naccess = \"readonly\"",
+        "2:10: services.a.access: expected \"all\" or \"read_only\", found \"readonly\"; did you mean \"read_only\"?",
+    ),
+    (
+        "[services.a]\nread_only = true",
+        "2:1: services.a.read_only: there is no such key; write `access = \"read_only\"`, or of one tool what it is: `tools.<name>.read_only`",
+    ),
+    ("[services.a]\nallow = []", "2:9: services.a.allow: allows no tool; name some, or remove it to allow every one"),
+    ("[services.a]\ndeny = \"drop_*\"", "2:8: services.a.deny: expected a list, found \"drop_*\""),
+    (
+        "[services.a]\nallow = [\"get_*\", \"drop\"]\ndeny = [\"drop\"]",
+        "3:9: services.a.deny[0]: `drop` is in `allow` too; remove it from one of the two",
+    ),
+    ("[services.a]\nmasked_errors = true", "2:17: services.a.masked_errors: expected a string, found true"),
+    (
+        "[services.a.tools.t]\nmasked_errors = \"detected\"",
+        "2:17: services.a.tools.t.masked_errors: expected \"detect\" or \"off\", found \"detected\"; did you mean \"detect\"?",
+    ),
+    (
+        "[services.a.tools.t]\nschemas = \"validate\"",
+        "2:11: services.a.tools.t.schemas: expected \"check\" or \"off\", found \"validate\"",
+    ),
     (
         "[services.a]\ndomain = \"ü${A:-${B}}\"",
         "2:10: services.a.domain: a variable inside a variable is not understood; give it a plain default",

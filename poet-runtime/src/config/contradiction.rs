@@ -39,6 +39,7 @@ pub(super) fn all(config: &Config) -> Vec<Contradiction> {
     for (name, service) in &config.services {
         let path = Path::of(&["services", name]);
         found.extend(hours(&path, service));
+        found.extend(access(&path, service));
         let own = Limits { timeout: service.timeout, deadline: service.deadline, pin: &service.pin };
         found.extend(own.contradictions(&path, None));
         for (tool, config_of_tool) in &service.tools {
@@ -79,6 +80,15 @@ fn hours(path: &Path, service: &ServiceConfig) -> Vec<Contradiction> {
         )
     });
     leaves_none.into_iter().chain(nowhere).collect()
+}
+
+/// Names that are allowed and denied, by the same word.
+fn access(path: &Path, service: &ServiceConfig) -> Vec<Contradiction> {
+    let both = |(i, name): (usize, &String)| {
+        let message = format!("`{}` is in `allow` too; remove it from one of the two", name.escape_debug());
+        service.allow.contains(name).then(|| Contradiction::value(path.key("deny").item(i), message))
+    };
+    service.deny.iter().enumerate().filter_map(both).collect()
 }
 
 struct Limits<'c> {

@@ -3,8 +3,8 @@
 use super::contradiction::{self, Spot};
 use super::limits::{Limits, limits};
 use super::node::Node;
-use super::read::{Field, Hints, Reader};
-use super::service::ServiceConfig;
+use super::read::{Field, Hints, Reader, Table};
+use super::service::{Access, ServiceConfig};
 use super::{Config, Preset, StoreConfig, address, bounds, connections, duration, tool};
 use crate::calendar::Window;
 use crate::site::Learning;
@@ -14,6 +14,7 @@ use std::time::Duration;
 
 const LEARNING: [(&str, Learning); 4] =
     [("on", Learning::On), ("review", Learning::Review), ("shadow", Learning::Shadow), ("off", Learning::Off)];
+const ACCESS: [(&str, Access); 2] = [("all", Access::All), ("read_only", Access::ReadOnly)];
 const CONFIG_HINTS: Hints = &[
     ("profile", "profiles in configuration are not built yet; write `domain` of a service"),
     ("profiles", "profiles in configuration are not built yet; write `domain` of a service"),
@@ -30,7 +31,10 @@ const SERVICE_HINTS: Hints = &[
     ("idempotent", "there is no such key; it is said of one tool: `tools.<name>.idempotent`"),
     ("max_retries", "there is no such key; write `retry_attempts`, which counts the first attempt too"),
     ("queued", "there is no such key; it is said of one tool: `tools.<name>.queued`"),
-    ("read_only", "there is no such key; it is said of one tool: `tools.<name>.read_only`"),
+    (
+        "read_only",
+        "there is no such key; write `access = \"read_only\"`, or of one tool what it is: `tools.<name>.read_only`",
+    ),
     ("retries", "there is no such key; write `retry_attempts`, which counts the first attempt too"),
     ("token", "there is no such key; did you mean `auth_token`?"),
     (
@@ -125,6 +129,9 @@ fn service(reader: &mut Reader<'_>, name: &str, field: &Field<'_>, config: &Conf
         service.balancer = connections::balancer(reader, &field, service.balancer);
     }
     service.domain = table.take("domain").and_then(|field| reader.word(&field));
+    access(reader, &mut table, &mut service);
+    service.masked_errors = tool::masked_errors(reader, &mut table).unwrap_or_default();
+    service.schemas = tool::schemas(reader, &mut table).unwrap_or_default();
     service.timezone = table.take("timezone").and_then(|field| timezone(reader, &field));
     service.learning = table.take("learning").and_then(|field| reader.choice(&field, &LEARNING, &[]));
     service.avoid = table.take("avoid").map(|field| windows(reader, &field)).unwrap_or_default();
@@ -138,6 +145,19 @@ fn service(reader: &mut Reader<'_>, name: &str, field: &Field<'_>, config: &Conf
     }
     reader.refuse_rest(&table, SERVICE_HINTS);
     service
+}
+
+/// Which tools may be called.
+fn access(reader: &mut Reader<'_>, table: &mut Table<'_>, service: &mut ServiceConfig) {
+    service.access = table.take("access").and_then(|field| reader.choice(&field, &ACCESS, &[])).unwrap_or_default();
+    if let Some(field) = table.take("allow") {
+        service.allow = tool::names(reader, &field);
+        // What is empty allows every tool where a program sets it, and would seem to allow none where it is written.
+        if reader.list(&field).is_some_and(|list| list.is_empty()) {
+            reader.refuse(&field, "allows no tool; name some, or remove it to allow every one");
+        }
+    }
+    service.deny = table.take("deny").map(|field| tool::names(reader, &field)).unwrap_or_default();
 }
 
 fn timezone(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {

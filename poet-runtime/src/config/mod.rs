@@ -41,7 +41,9 @@ pub use preset::Preset;
 pub use problem::{ConfigError, Place, Problem};
 pub use retry::RetryStrategy;
 pub use secret::Secret;
-pub use service::{BatchConfig, CacheConfig, Endpoint, FallbackConfig, ServiceConfig, ToolConfig, Transport};
+pub use service::{
+    Access, BatchConfig, CacheConfig, Check, Endpoint, FallbackConfig, ServiceConfig, ToolConfig, Transport,
+};
 pub use suggest::or_all as did_you_mean;
 
 use self::path::Path;

@@ -86,6 +86,28 @@ pub(super) fn showable_url(url: &str) -> String {
     }
 }
 
+/// Which tools of a service may be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Access {
+    /// Every tool.
+    #[default]
+    All,
+    /// Those that change nothing, as the configuration or a trusted server says.
+    ReadOnly,
+}
+
+/// What is done about what a server says of itself and of its answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Check {
+    /// It is checked.
+    #[default]
+    On,
+    /// It is taken as it is.
+    Off,
+}
+
 /// What is configured about one service.
 ///
 /// A service that is only named, without endpoint or command, is one that annotated functions call themselves: its
@@ -125,6 +147,17 @@ pub struct ServiceConfig {
     pub auth_token: Option<Secret>,
     /// Whether what the service says about its own tools (read-only, idempotent) is believed. Default `false`.
     pub trusted: bool,
+    /// Which of its tools may be called. Default all.
+    pub access: Access,
+    /// The tools that may be called, by names in which `*` stands for any letters; empty means every one.
+    pub allow: Vec<String>,
+    /// The tools that may not be called, by names in which `*` stands for any letters. It stands before
+    /// [`ServiceConfig::allow`].
+    pub deny: Vec<String>,
+    /// Whether answers that claim success are looked at for errors. Default [`Check::On`].
+    pub masked_errors: Check,
+    /// Whether arguments and answers are held against the schemas that the service declares. Default [`Check::On`].
+    pub schemas: Check,
     /// The IANA time zone whose hours and weekdays its history is read in; `None` means UTC.
     pub timezone: Option<String>,
     /// What is done with what is learned about it; `None` means [`Config::learning`](super::Config::learning).
@@ -220,6 +253,41 @@ impl ServiceConfig {
         self
     }
 
+    /// Lets only tools be called that change nothing.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.access = Access::ReadOnly;
+        self
+    }
+
+    /// Lets only tools of these names be called; `*` stands for any letters.
+    #[must_use]
+    pub fn allow(mut self, tools: impl Into<String>) -> Self {
+        self.allow.push(tools.into());
+        self
+    }
+
+    /// Lets no tool of these names be called; `*` stands for any letters.
+    #[must_use]
+    pub fn deny(mut self, tools: impl Into<String>) -> Self {
+        self.deny.push(tools.into());
+        self
+    }
+
+    /// Says whether answers that claim success are looked at for errors.
+    #[must_use]
+    pub fn masked_errors(mut self, check: Check) -> Self {
+        self.masked_errors = check;
+        self
+    }
+
+    /// Says whether arguments and answers are held against the schemas that the service declares.
+    #[must_use]
+    pub fn schemas(mut self, check: Check) -> Self {
+        self.schemas = check;
+        self
+    }
+
     /// Says what is done with what is learned about the service.
     #[must_use]
     pub fn learning(mut self, learning: Learning) -> Self {
@@ -303,6 +371,11 @@ impl fmt::Debug for ServiceConfig {
             .field("env", &self.env.keys().map(|name| (name, "[redacted]")).collect::<BTreeMap<_, _>>())
             .field("auth_token", &self.auth_token)
             .field("trusted", &self.trusted)
+            .field("access", &self.access)
+            .field("allow", &self.allow)
+            .field("deny", &self.deny)
+            .field("masked_errors", &self.masked_errors)
+            .field("schemas", &self.schemas)
             .field("timezone", &self.timezone)
             .field("learning", &self.learning)
             .field("deadline", &self.deadline)
@@ -323,6 +396,11 @@ pub struct ToolConfig {
     pub idempotent: Option<bool>,
     /// Whether it changes nothing; `None` means as the call, or a trusted server, says.
     pub read_only: Option<bool>,
+    /// Whether answers that claim success are looked at for errors; `None` means as for the service.
+    pub masked_errors: Option<Check>,
+    /// Whether arguments and answers are held against the schemas that the service declares; `None` means as for the
+    /// service.
+    pub schemas: Option<Check>,
     /// The price of one call, in the one currency that all prices are in.
     pub cost: Option<f64>,
     /// The longest one attempt may take.
@@ -395,6 +473,20 @@ impl ToolConfig {
     #[must_use]
     pub fn read_only(mut self) -> Self {
         self.read_only = Some(true);
+        self
+    }
+
+    /// Says whether answers that claim success are looked at for errors.
+    #[must_use]
+    pub fn masked_errors(mut self, check: Check) -> Self {
+        self.masked_errors = Some(check);
+        self
+    }
+
+    /// Says whether arguments and answers are held against the schemas that the service declares.
+    #[must_use]
+    pub fn schemas(mut self, check: Check) -> Self {
+        self.schemas = Some(check);
         self
     }
 

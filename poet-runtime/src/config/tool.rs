@@ -4,7 +4,7 @@ use super::bounds;
 use super::limits::{Limits, limits};
 use super::path::Path;
 use super::read::{Field, Hints, Reader, Switch, Table};
-use super::service::{BatchConfig, CacheConfig, FallbackConfig, ToolConfig};
+use super::service::{BatchConfig, CacheConfig, Check, FallbackConfig, ToolConfig};
 use crate::site::Priority;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -33,6 +33,8 @@ pub(super) fn tool(reader: &mut Reader<'_>, field: &Field<'_>) -> ToolConfig {
     };
     tool.idempotent = table.take("idempotent").and_then(|field| reader.flag(&field));
     tool.read_only = table.take("read_only").and_then(|field| reader.flag(&field));
+    tool.masked_errors = masked_errors(reader, &mut table);
+    tool.schemas = schemas(reader, &mut table);
     tool.cost = table.take("cost").and_then(|field| reader.price(&field));
     Limits { timeout: tool.timeout, deadline: tool.deadline, retry: tool.retry, pin: tool.pin } =
         limits(reader, &mut table);
@@ -102,7 +104,19 @@ fn required(reader: &mut Reader<'_>, field: &Field<'_>, table: &mut Table<'_>, k
     }
 }
 
-fn names(reader: &mut Reader<'_>, field: &Field<'_>) -> Vec<String> {
+/// Whether errors are looked for in answers that claim success.
+pub(super) fn masked_errors(reader: &mut Reader<'_>, table: &mut Table<'_>) -> Option<Check> {
+    const WORDS: [(&str, Check); 2] = [("detect", Check::On), ("off", Check::Off)];
+    table.take("masked_errors").and_then(|field| reader.choice(&field, &WORDS, &[]))
+}
+
+/// Whether calls are held against the schemas that the service declares.
+pub(super) fn schemas(reader: &mut Reader<'_>, table: &mut Table<'_>) -> Option<Check> {
+    const WORDS: [(&str, Check); 2] = [("check", Check::On), ("off", Check::Off)];
+    table.take("schemas").and_then(|field| reader.choice(&field, &WORDS, &[]))
+}
+
+pub(super) fn names(reader: &mut Reader<'_>, field: &Field<'_>) -> Vec<String> {
     reader.list(field).unwrap_or_default().iter().filter_map(|field| reader.name(field)).collect()
 }
 

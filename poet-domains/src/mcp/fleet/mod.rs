@@ -14,6 +14,7 @@ mod vitals;
 use self::choose::{Candidate, Rota};
 use self::pool::Pool;
 use self::vitals::{Sign, Vitals};
+use super::checks::Checks;
 use super::connection::ToolInfo;
 use super::fault::{Fault, McpError};
 use super::session::{ConnectionState, Due, Session};
@@ -21,6 +22,7 @@ use poet_runtime::config::{BalancerConfig, Endpoint, PoolConfig};
 use poet_runtime::service::{AttemptContext, Caller, Failure, Fetched, Request, fraction};
 use poet_runtime::store::BoxFuture;
 use poet_runtime::{Class, Clock};
+use serde_json::{Map, Value};
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -56,6 +58,7 @@ pub(super) struct Fleet(Arc<Inner>);
 
 struct Inner {
     balancer: BalancerConfig,
+    checks: Arc<Checks>,
     make: Box<dyn Fn(&Place) -> Pool + Send + Sync>,
     state: Mutex<State>,
     seed: u64,
@@ -139,6 +142,7 @@ impl Fleet {
         places: impl IntoIterator<Item = Place>,
         pool: PoolConfig,
         balancer: BalancerConfig,
+        checks: Arc<Checks>,
         connect: impl Fn(&Place) -> Session + Send + Sync + 'static,
     ) -> Self {
         let seed = RandomState::new().hash_one(0);
@@ -147,7 +151,7 @@ impl Fleet {
             let (connect, place) = (connect.clone(), place.clone());
             Pool::new(pool, seed, move || connect(&place))
         };
-        let fleet = Self(Arc::new(Inner { balancer, make: Box::new(make), state: Mutex::default(), seed }));
+        let fleet = Self(Arc::new(Inner { balancer, checks, make: Box::new(make), state: Mutex::default(), seed }));
         places.into_iter().for_each(|place| fleet.add(place));
         fleet
     }
@@ -218,6 +222,13 @@ impl Fleet {
     /// Whether the server's tools are known, from a connection of now or before.
     pub(super) fn knows_tools(&self) -> bool {
         self.sessions().any(|session| session.knows_tools())
+    }
+
+    /// Why a call may not be sent, as far as that is known before a server is asked.
+    pub(super) fn refuse(&self, tool: &str, arguments: &Map<String, Value>) -> Option<String> {
+        let tools = self.known_tools();
+        let known = tools.as_ref().and_then(|tools| tools.iter().find(|known| known.name == tool));
+        self.0.checks.refuse(tool, known, arguments)
     }
 
     /// The tools that a server listed last; `None` if none ever did.

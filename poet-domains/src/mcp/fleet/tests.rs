@@ -139,7 +139,7 @@ fn fleet_with(addresses: &[&str], pool: PoolConfig, strategy: Balance) -> (Arc<W
     let limits = Limits { connect: pool.connection_timeout, ..Limits::default() };
     let connect_to = world.clone();
     let connect = move |place: &Place| Session::new(Fake(connect_to.clone(), place.address.clone()), limits);
-    (world, Fleet::new(places, pool, balancer, connect))
+    (world, Fleet::new(places, pool, balancer, Arc::default(), connect))
 }
 
 fn fleet(addresses: &[&str]) -> (Arc<World>, Fleet) {
@@ -236,7 +236,7 @@ async fn without_failover_a_call_fails_where_it_was_sent_and_nobody_is_left_out(
     let balancer = BalancerConfig { strategy: Balance::RoundRobin, failover_enabled: false };
     let connect_to = world.clone();
     let connect = move |place: &Place| Session::new(Fake(connect_to.clone(), place.address.clone()), Limits::default());
-    let fleet = Fleet::new([place("a"), place("b")], PoolConfig::default(), balancer, connect);
+    let fleet = Fleet::new([place("a"), place("b")], PoolConfig::default(), balancer, Arc::default(), connect);
     World::set(&world.down, "a", true);
     let mut failed = 0;
     for _ in 0..10 {
