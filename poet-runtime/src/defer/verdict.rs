@@ -17,6 +17,10 @@ use std::time::Duration;
 /// keeps them from following each other as fast as they can.
 const SHORTEST_REST: Duration = Duration::from_secs(1);
 
+/// Of the time a job has waited, the part it waits on at least while the circuit of its service is open, and the most.
+const PATIENCE: u32 = 8;
+const LONGEST_PATIENCE: Duration = Duration::from_secs(60);
+
 /// When and with what randomness a verdict is spoken.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
@@ -39,8 +43,11 @@ pub(super) fn judge(job: &Job, result: &Result<Reply, Error>, moment: Moment) ->
     match error.kind() {
         Kind::OutcomeUnknown => Verdict::Uncertain(why),
         Kind::CircuitOpen { retry_in } => {
-            let rest =
-                spread(retry_in.unwrap_or(probing(moment.open_for)), jitter::fraction(moment.seed, moment.counter));
+            // Where the circuit opens for moments only, what has waited long may wait a little longer; a queue full of jobs
+            // would otherwise ask for nothing but whether it is still open.
+            let patience = (job.created.until(moment.now) / PATIENCE).min(LONGEST_PATIENCE);
+            let rest = retry_in.unwrap_or(probing(moment.open_for)).max(patience);
+            let rest = spread(rest, jitter::fraction(moment.seed, moment.counter));
             Verdict::Again { due: moment.now.after(rest), why, counts_as_attempt: false }
         }
         _ if may_be_made_again(error, job.repeatable) => match error.retry_after() {
@@ -175,6 +182,20 @@ mod tests {
         assert_eq!(is_again(&verdict(at_once, 1, false)), Some((false, 1_000)));
         let (counts, millis) = is_again(&verdict(Kind::CircuitOpen { retry_in: Some(60 * SECOND) }, 0, false)).unwrap();
         assert!(!counts && (60_000..66_000).contains(&millis), "{millis}");
+    }
+
+    #[test]
+    fn what_has_waited_long_for_a_circuit_waits_an_eighth_as_long_again_up_to_a_minute() {
+        for (waited, rest) in [(0, 1), (80, 10), (400, 50), (86_400, 60)] {
+            let job = Job::from(NewJob::new("general", "crm", "update", NOW));
+            let error = Error::new(Kind::CircuitOpen { retry_in: Some(SECOND) }).after(0, SECOND);
+            let now = NOW.after(waited * SECOND);
+            let backoff = Duration::from_secs(30);
+            let verdict = judge(&job, &Err(error), Moment { now, seed: 7, counter: 1, backoff, open_for: SECOND });
+            let Verdict::Again { due, .. } = verdict else { panic!("{verdict:?}") };
+            let millis = now.until(due).as_millis();
+            assert!((rest * 1_000..=rest * 1_100).contains(&millis), "{waited} s: {millis}");
+        }
     }
 
     #[test]
