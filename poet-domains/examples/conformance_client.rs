@@ -101,11 +101,24 @@ fn calls(tools: &[ToolInfo], context: &Value) -> Vec<(String, Map<String, Value>
     }
     // One wants the schema of its other tool back, as it arrived.
     let schema = tools.iter().find(|tool| tool.name == "json_schema_2020_12_tool").map(|tool| &tool.input_schema);
-    let arguments = match schema {
-        Some(schema) => json!({ "schema": schema }),
-        None => json!({ "a": 5, "b": 3 }),
+    let arguments = |tool: &ToolInfo| match schema {
+        Some(schema) => object(json!({ "schema": schema })),
+        None => made_up(&tool.input_schema),
     };
-    tools.iter().map(|tool| (tool.name.clone(), object(arguments.clone()))).collect()
+    tools.iter().map(|tool| (tool.name.clone(), arguments(tool))).collect()
+}
+
+/// Arguments that a tool takes: every one that it wants, of the kind that it wants.
+fn made_up(schema: &Value) -> Map<String, Value> {
+    let kind = |name: &str| match schema["properties"][name]["type"].as_str() {
+        Some("number" | "integer") => json!(5),
+        Some("boolean") => json!(true),
+        Some("array") => json!([]),
+        Some("object") => json!({}),
+        _ => json!("some"),
+    };
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    required.map(|name| (name.to_owned(), kind(name))).collect()
 }
 
 /// Calls a tool. What the suite offers may all be called twice, and its answers kept.

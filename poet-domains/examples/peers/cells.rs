@@ -110,9 +110,15 @@ async fn unknown_tool(bench: &mut Bench) -> Outcome {
     refused(bench, &nothing, |fault| fault == Fault::UnknownTool).await
 }
 
+/// What contradicts the schema that the server declares is not sent.
 async fn wrong_arguments(bench: &mut Bench) -> Outcome {
     let wrong = Call { args: json!({ "unheard_of": true }), ..bench.peer.read.clone() };
-    refused(bench, &wrong, |fault| matches!(fault, Fault::Tool | Fault::Rpc { code: -32602 })).await
+    let error = match bench.call(&wrong, Wish::REPEATABLE).await {
+        Ok(reply) => return Err(format!("answered {}", reply.value())),
+        Err(error) => error,
+    };
+    ensure(error.is_denied() && error.attempts() == 0, || format!("not refused before it was sent: {error:?}"))?;
+    Ok(error.to_string())
 }
 
 async fn tool_error(bench: &mut Bench) -> Outcome {

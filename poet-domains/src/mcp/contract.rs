@@ -78,10 +78,15 @@ impl ToolSchemas {
         self.output.is_some()
     }
 
-    /// What is wrong with arguments, if anything is.
+    /// What is wrong with arguments, if anything is. `null` for what may be left out is as good as leaving it out: that is
+    /// how most languages write it, and the protocol sends no header for it.
     pub(super) fn refuse(&self, arguments: &Map<String, Value>) -> Option<String> {
         let validator = self.arguments.as_ref()?;
-        problem(validator, &Value::Object(arguments.clone()), &self.input, "arguments")
+        let required = self.input["required"].as_array();
+        let is_required = |name: &str| required.is_some_and(|names| names.iter().any(|known| known == name));
+        let mut said = arguments.clone();
+        said.retain(|name, value| !value.is_null() || is_required(name));
+        problem(validator, &Value::Object(said), &self.input, "arguments")
     }
 
     /// What about structured content is not as declared, if anything is.
@@ -252,6 +257,18 @@ mod tests {
         let long = refused(schema.clone(), &json!({ "id": 7, "few": ["hunter2", "hunter2"] })).unwrap();
         assert!(long.starts_with("arguments.few: ") && !long.contains("hunter2"), "{long}");
         assert_eq!(refused(schema, &json!({ "id": 7, "kind": "hot", "filter": { "name": null } })), None);
+    }
+
+    #[test]
+    fn nothing_for_what_may_be_left_out_is_as_good_as_leaving_it_out() {
+        let schema = json!({
+            "type": "object",
+            "properties": { "id": { "type": "integer" }, "note": { "type": "string" } },
+            "required": ["id"],
+        });
+        assert_eq!(refused(schema.clone(), &json!({ "id": 7, "note": null })), None);
+        let problem = refused(schema, &json!({ "id": null, "note": "x" }));
+        assert_eq!(problem.as_deref(), Some("arguments.id: expected integer, found null"));
     }
 
     #[test]
