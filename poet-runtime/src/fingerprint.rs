@@ -4,13 +4,21 @@ use serde_json::Value;
 
 /// Sixteen hexadecimal digits. Good against mistakes, and not against somebody who is looking for a collision.
 pub(crate) fn fingerprint(value: &Value) -> String {
-    let mut canonical = String::new();
-    write_canonically(value, &mut canonical);
-    // FNV-1a, because the standard hashers may differ from one version of Rust to the next.
-    let hash = canonical
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    format!("{hash:016x}")
+    format!("{:016x}", fnv1a(&canonical(value)))
+}
+
+/// A hash that is the same everywhere: FNV-1a, because the standard hashers may differ from one version of Rust to the next.
+#[must_use]
+pub fn fnv1a(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// A value as one text, whatever the order of the keys in it.
+#[must_use]
+pub fn canonical(value: &Value) -> String {
+    let mut text = String::new();
+    write_canonically(value, &mut text);
+    text
 }
 
 /// Sorted at every depth: whether a map of `serde_json` keeps its order depends on a feature any crate can switch on.

@@ -3,47 +3,13 @@
 //! What was learned about a tool holds for the tool that was called. The hash says whether it still is that one: it is
 //! the same in every process and on every machine, and does not depend on the order in which a server writes keys.
 
+use poet_runtime::service::{canonical, fnv1a};
 use serde_json::Value;
 
-/// The hash of what a tool takes and of what it answers: FNV-1a over the canonical form of both.
+/// The hash of what a tool takes and of what it answers: of the canonical form of both.
 pub(super) fn hash(input: &Value, output: Option<&Value>) -> u64 {
-    let mut text = String::new();
-    canonical(input, &mut text);
     // No JSON text has this character outside of a string, so no other pair of schemas gives the same text.
-    text.push('|');
-    if let Some(output) = output {
-        canonical(output, &mut text);
-    }
-    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
-    text.bytes().fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
-}
-
-/// Writes a value with the keys of every object in order, and without spaces.
-fn canonical(value: &Value, text: &mut String) {
-    match value {
-        Value::Object(fields) => {
-            let mut fields: Vec<_> = fields.iter().collect();
-            fields.sort_by_key(|(key, _)| *key);
-            text.push('{');
-            for (key, value) in fields {
-                text.push_str(&Value::from(key.as_str()).to_string());
-                text.push(':');
-                canonical(value, text);
-                text.push(',');
-            }
-            text.push('}');
-        }
-        Value::Array(items) => {
-            text.push('[');
-            for item in items {
-                canonical(item, text);
-                text.push(',');
-            }
-            text.push(']');
-        }
-        scalar => text.push_str(&scalar.to_string()),
-    }
+    fnv1a(&format!("{}|{}", canonical(input), output.map(canonical).unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use super::request::{CacheWish, Caller, FallbackCall, Fetched, FindCaller, Request};
+pub use crate::fingerprint::{canonical, fnv1a};
 pub use crate::key::CacheKey;
 pub use crate::policy::jitter::fraction;
 
