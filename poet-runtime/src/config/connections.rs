@@ -133,26 +133,13 @@ pub(super) fn pool(reader: &mut Reader<'_>, field: &Field<'_>, mut pool: PoolCon
     let Some(mut table) = reader.table(field) else {
         return pool;
     };
-    let counts = [
-        ("min_connections", &mut pool.min_connections, FEWEST),
-        ("max_connections", &mut pool.max_connections, CONNECTIONS),
-        ("calls_per_connection", &mut pool.calls_per_connection, CONNECTIONS),
-    ];
     let mut bound = None;
-    for (key, value, allowed) in counts {
+    for (key, value, allowed) in counts(&mut pool) {
         let field = table.take(key);
         *value = field.as_ref().and_then(|field| reader.count(field, allowed)).unwrap_or(*value);
         bound = if key == "calls_per_connection" { bound } else { field.or(bound) };
     }
-    let durations = [
-        ("max_idle_time", &mut pool.max_idle_time, LIFE),
-        ("max_connection_age", &mut pool.max_connection_age, LIFE),
-        ("health_check_interval", &mut pool.health_check_interval, LIFE),
-        ("reconnect_backoff", &mut pool.reconnect_backoff, WAIT),
-        ("max_reconnect_backoff", &mut pool.max_reconnect_backoff, WAIT),
-        ("connection_timeout", &mut pool.connection_timeout, WAIT),
-    ];
-    for (key, value, allowed) in durations {
+    for (key, value, allowed) in durations(&mut pool) {
         let written = table.take(key).and_then(|field| reader.duration(&field, &allowed));
         *value = written.unwrap_or(*value);
     }
@@ -201,27 +188,37 @@ pub(super) fn inherited(config: &Config, service: &ServiceConfig) -> PoolConfig 
 
 /// What is wrong with a pool that a program set.
 pub(super) fn problems(path: &Path, pool: &PoolConfig) -> Vec<String> {
-    let count = |key: &str, found: u32, allowed: &RangeInclusive<u32>| {
+    let (mut one, mut other) = (*pool, *pool);
+    let counts = counts(&mut one).into_iter().filter_map(|(key, found, allowed)| {
         let (from, to) = (allowed.start(), allowed.end());
         let said = || format!("{}: expected a whole number from {from} to {to}, found {found}", path.key(key));
-        (!allowed.contains(&found)).then(said)
-    };
-    let durations = [
-        ("max_idle_time", pool.max_idle_time, LIFE),
-        ("max_connection_age", pool.max_connection_age, LIFE),
-        ("health_check_interval", pool.health_check_interval, LIFE),
-        ("reconnect_backoff", pool.reconnect_backoff, WAIT),
-        ("max_reconnect_backoff", pool.max_reconnect_backoff, WAIT),
-        ("connection_timeout", pool.connection_timeout, WAIT),
-    ];
-    let durations = durations.into_iter().filter_map(|(key, found, allowed)| length(&path.key(key), found, &allowed));
-    let counts = [
-        count("min_connections", pool.min_connections, &FEWEST),
-        count("max_connections", pool.max_connections, &CONNECTIONS),
-        count("calls_per_connection", pool.calls_per_connection, &CONNECTIONS),
-        crossed(pool).map(|problem| format!("{}: {problem}", path.key("min_connections"))),
-    ];
-    counts.into_iter().flatten().chain(durations).collect()
+        (!allowed.contains(found)).then(said)
+    });
+    let durations =
+        durations(&mut other).into_iter().filter_map(|(key, found, allowed)| length(&path.key(key), *found, &allowed));
+    let crossed = crossed(pool).map(|problem| format!("{}: {problem}", path.key("min_connections")));
+    counts.chain(crossed).chain(durations).collect()
+}
+
+/// The numbers of a pool, with their keys and what each may be.
+fn counts(pool: &mut PoolConfig) -> [(&'static str, &mut u32, RangeInclusive<u32>); 3] {
+    [
+        ("min_connections", &mut pool.min_connections, FEWEST),
+        ("max_connections", &mut pool.max_connections, CONNECTIONS),
+        ("calls_per_connection", &mut pool.calls_per_connection, CONNECTIONS),
+    ]
+}
+
+/// Its durations, likewise.
+fn durations(pool: &mut PoolConfig) -> [(&'static str, &mut Duration, RangeInclusive<Duration>); 6] {
+    [
+        ("max_idle_time", &mut pool.max_idle_time, LIFE),
+        ("max_connection_age", &mut pool.max_connection_age, LIFE),
+        ("health_check_interval", &mut pool.health_check_interval, LIFE),
+        ("reconnect_backoff", &mut pool.reconnect_backoff, WAIT),
+        ("max_reconnect_backoff", &mut pool.max_reconnect_backoff, WAIT),
+        ("connection_timeout", &mut pool.connection_timeout, WAIT),
+    ]
 }
 
 fn crossed(pool: &PoolConfig) -> Option<String> {
