@@ -162,12 +162,7 @@ impl Bench {
         wish: Wish,
         later: Duration,
     ) -> Result<(Result<Reply, Error>, Duration), String> {
-        let under_way = tokio::spawn(self.call(call, wish));
-        tokio::time::sleep(later).await;
-        self.kill().await?;
-        let died = Instant::now();
-        let result = under_way.await.map_err(|error| error.to_string())?;
-        Ok((result, died.elapsed()))
+        self.while_struck(call, wish, later, false).await
     }
 
     /// The same, and starts the server again before the call has ended.
@@ -177,11 +172,23 @@ impl Bench {
         wish: Wish,
         later: Duration,
     ) -> Result<(Result<Reply, Error>, Duration), String> {
+        self.while_struck(call, wish, later, true).await
+    }
+
+    async fn while_struck(
+        &mut self,
+        call: &Call,
+        wish: Wish,
+        later: Duration,
+        comes_back: bool,
+    ) -> Result<(Result<Reply, Error>, Duration), String> {
         let under_way = tokio::spawn(self.call(call, wish));
         tokio::time::sleep(later).await;
         self.kill().await?;
         let died = Instant::now();
-        self.revive().await?;
+        if comes_back {
+            self.revive().await?;
+        }
         let result = under_way.await.map_err(|error| error.to_string())?;
         Ok((result, died.elapsed()))
     }

@@ -154,31 +154,31 @@ impl Session {
     /// How often a connection was started; more than once only if one was lost.
     #[must_use]
     pub fn connects(&self) -> u64 {
-        self.state_of().connects
+        self.locked().connects
     }
 
     /// What the server said about a tool when it was last connected; `None` if it never was, or has no such tool.
     #[must_use]
     pub fn known_tool(&self, name: &str) -> Option<ToolInfo> {
-        self.state_of().tools.as_ref()?.iter().find(|tool| tool.name == name).cloned()
+        self.locked().tools.as_ref()?.iter().find(|tool| tool.name == name).cloned()
     }
 
     /// The tools that the server listed when it was last asked; `None` if it never answered.
     #[must_use]
     pub fn known_tools(&self) -> Option<Arc<[ToolInfo]>> {
-        self.state_of().tools.clone()
+        self.locked().tools.clone()
     }
 
     /// Whether the server has said since that its tools have changed. They are listed anew before the next call.
     #[must_use]
     pub fn is_outdated(&self) -> bool {
-        matches!(&self.state_of().slot, Slot::Live(live) if live.connection.is_outdated())
+        matches!(&self.locked().slot, Slot::Live(live) if live.connection.is_outdated())
     }
 
     /// Whether the server's tools are known, from a connection of now or before.
     #[must_use]
     pub fn knows_tools(&self) -> bool {
-        self.state_of().tools.is_some()
+        self.locked().tools.is_some()
     }
 
     /// Calls a tool; ends by `until`.
@@ -228,20 +228,20 @@ impl Session {
     pub(super) async fn list_once(&self, due: &Due) -> Result<Arc<[ToolInfo]>, McpError> {
         let live = self.live(due.connected).await?;
         let tools = self.watch(&live, live.connection.list_tools(due.answered)).await?;
-        self.state_of().tools = Some(tools.clone());
+        self.locked().tools = Some(tools.clone());
         Ok(tools)
     }
 
     /// Lets go of the connection; it is closed in the background once no call uses it. The next call connects anew.
     pub fn close(&self) {
-        let slot = std::mem::take(&mut self.state_of().slot);
+        let slot = std::mem::take(&mut self.locked().slot);
         drop(slot);
     }
 
     /// How the connection stands.
     #[must_use]
     pub fn state(&self) -> ConnectionState {
-        let state = self.state_of();
+        let state = self.locked();
         match &state.slot {
             Slot::Live(live) if !live.connection.is_dead() => ConnectionState::Connected,
             Slot::Connecting(_) if state.connects > 1 => ConnectionState::Reconnecting,
@@ -253,7 +253,7 @@ impl Session {
 
     /// Since when it is connected; `None` where it is not.
     pub(super) fn connected_at(&self) -> Option<Instant> {
-        match &self.state_of().slot {
+        match &self.locked().slot {
             Slot::Live(live) if !live.connection.is_dead() => Some(live.since),
             _ => None,
         }
@@ -266,7 +266,7 @@ impl Session {
 
     /// Asks the server whether it still answers, and connects anew where it does not.
     pub(super) async fn examine(&self, until: Instant) -> Result<(), McpError> {
-        if let Slot::Live(live) = &self.state_of().slot {
+        if let Slot::Live(live) = &self.locked().slot {
             live.suspect.store(true, Ordering::Relaxed);
         }
         self.connect(until).await
@@ -281,7 +281,7 @@ impl Session {
         result
     }
 
-    fn state_of(&self) -> MutexGuard<'_, State> {
+    fn locked(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -295,7 +295,7 @@ impl Session {
                 Step::Use(live) => return Ok(live),
                 Step::Check(live) => {
                     if live.check(until, self.0.limits.health_probe).await? {
-                        self.state_of().tools = Some(live.connection.tools());
+                        self.locked().tools = Some(live.connection.tools());
                         return Ok(live);
                     }
                     self.discard(&live);
@@ -316,7 +316,7 @@ impl Session {
     }
 
     fn step(&self) -> Step {
-        let mut state = self.state_of();
+        let mut state = self.locked();
         match &state.slot {
             Slot::Live(live) if live.connection.is_dead() => {}
             Slot::Live(live) if live.is_doubtful() => return Step::Check(live.clone()),
@@ -344,7 +344,7 @@ impl Session {
         result: Result<(Arc<dyn McpConnection>, Era), McpError>,
         tell: &watch::Sender<Option<Outcome>>,
     ) -> Outcome {
-        let mut state = self.state_of();
+        let mut state = self.locked();
         // Closed meanwhile: those who wait may use it, nobody else.
         let mine = matches!(&state.slot, Slot::Connecting(told) if told.same_channel(&tell.subscribe()));
         match result {
@@ -375,14 +375,14 @@ impl Session {
     }
 
     fn forget(&self, connecting: &watch::Receiver<Option<Outcome>>) {
-        let mut state = self.state_of();
+        let mut state = self.locked();
         if matches!(&state.slot, Slot::Connecting(told) if told.same_channel(connecting)) {
             state.slot = Slot::Empty;
         }
     }
 
     fn discard(&self, dead: &Arc<Live>) {
-        let mut state = self.state_of();
+        let mut state = self.locked();
         let replaced = match &state.slot {
             Slot::Live(live) if Arc::ptr_eq(live, dead) => Some(std::mem::take(&mut state.slot)),
             _ => None,
@@ -392,7 +392,7 @@ impl Session {
     }
 
     fn forget_era(&self, live: &Arc<Live>) {
-        self.state_of().era = None;
+        self.locked().era = None;
         self.discard(live);
     }
 
@@ -403,7 +403,7 @@ impl Session {
             Some(Fault::Session) => self.discard(live),
             Some(UNSUPPORTED_VERSION) => self.forget_era(live),
             // A server replaced by an older one refuses what it does not understand in ways of its own.
-            Some(Fault::Http { status: 400 | 404 | 405, .. }) if self.state_of().era == Some(Era::Modern) => {
+            Some(Fault::Http { status: 400 | 404 | 405, .. }) if self.locked().era == Some(Era::Modern) => {
                 self.forget_era(live);
             }
             Some(Fault::Lost | Fault::Connect | Fault::Timeout { .. }) => live.suspect.store(true, Ordering::Relaxed),

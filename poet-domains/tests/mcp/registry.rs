@@ -6,6 +6,7 @@ use poet_domains::mcp::{McpResource, Registry, Repeatable};
 use poet_runtime::config::{Config, ServiceConfig, ToolConfig};
 use poet_runtime::{Error, Runtime};
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(5);
@@ -32,6 +33,14 @@ async fn helpscout() -> Server {
 
 async fn slack() -> Server {
     Server::start([Tool::new("send_message").answers(json!({ "sent": true }))]).await.unwrap()
+}
+
+/// Notion, a runtime that knows it and slack, and where slack was before it was stopped.
+async fn with_slack_down() -> (Server, Runtime, SocketAddr) {
+    let (notion, slack) = (notion().await, slack().await);
+    let runtime = runtime([notion.service("notion"), slack.service("slack")]);
+    let address = slack.stop().await;
+    (notion, runtime, address)
 }
 
 #[tokio::test]
@@ -66,10 +75,8 @@ async fn every_server_of_the_configuration_is_asked_and_its_tools_are_grouped_by
 
 #[tokio::test]
 async fn a_server_that_does_not_answer_is_no_error_and_is_asked_again_when_it_is_needed() {
-    let (notion, slack) = (notion().await, slack().await);
-    let configured = [notion.service("notion"), slack.service("slack")];
-    let address = slack.stop().await;
-    runtime(configured)
+    let (_notion, runtime, address) = with_slack_down().await;
+    runtime
         .scope(async {
             let registry = Registry::discover(LIMIT).await.unwrap();
             let [_, slack] = &registry.services()[..] else { panic!("two services") };
@@ -167,10 +174,8 @@ async fn tools_that_were_announced_to_have_changed_are_found_by_their_new_names(
 
 #[tokio::test]
 async fn what_is_known_is_refreshed_only_where_it_is_old() {
-    let (notion, slack) = (notion().await, slack().await);
-    let configured = [notion.service("notion"), slack.service("slack")];
-    let address = slack.stop().await;
-    runtime(configured)
+    let (notion, runtime, address) = with_slack_down().await;
+    runtime
         .scope(async {
             let registry = Registry::discover(LIMIT).await.unwrap();
             let before = notion.lists();

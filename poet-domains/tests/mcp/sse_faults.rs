@@ -1,22 +1,17 @@
 //! The fault table over HTTP+SSE.
 
-use crate::clock::by;
 use crate::server::{Request, http, json_http, read, rpc_error, sse_http};
-use crate::streams::{Play, Seen};
-use poet_domains::mcp::{Fault, Limits, McpError, Session, Target};
+use crate::streams::{DEADLINE, LONG, LOST, Play, Seen, call, connected};
+use poet_domains::mcp::{Fault, Limits, Session, Target};
 use poet_runtime::Class;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
-
-const DEADLINE: Duration = Duration::from_millis(400);
-const LONG: Duration = Duration::from_secs(20);
-const LOST: (Fault, Class) = (Fault::Lost, Class::Network { sent: true });
 
 /// A running server. Dropping it ends it with all its connections.
 pub(crate) struct Server {
@@ -114,20 +109,9 @@ fn take(shared: &Shared, request: &Request) -> Vec<u8> {
     http(202, &[], b"Accepted")
 }
 
-async fn call(session: &Session, deadline: Duration) -> Result<String, McpError> {
-    let until = Instant::now() + deadline;
-    by(until, session.call("write", &Map::new(), until, None)).await.map(|answer| answer.text)
-}
-
-async fn connected(server: &Server) -> Session {
-    let session = Session::new(server.target(), Limits::default());
-    session.list_tools(Instant::now() + LONG).await.expect("the server can be connected to");
-    session
-}
-
 async fn fault(script: impl Fn(usize) -> Play + Send + Sync + 'static) -> (Fault, Class) {
     let server = Server::start(script).await;
-    let error = call(&connected(&server).await, LONG).await.expect_err("the script is a fault");
+    let error = call(&connected(server.target()).await, LONG).await.expect_err("the script is a fault");
     (error.fault(), error.class())
 }
 
@@ -136,7 +120,7 @@ async fn an_answer_comes_on_the_stream_whatever_else_stands_on_it() {
     let stray =
         ": still there\n\nevent: weather\ndata: fine\n\ndata: {\"no\": \"message\"}\n\nevent: endpoint\ndata: /x\n\n";
     let server = Server::start(move |before| if before == 0 { Play::Answer } else { Play::Stray(stray) }).await;
-    let session = connected(&server).await;
+    let session = connected(server.target()).await;
     for _ in 0..3 {
         assert_eq!(call(&session, LONG).await.unwrap(), "done");
     }
@@ -146,7 +130,7 @@ async fn an_answer_comes_on_the_stream_whatever_else_stands_on_it() {
 #[tokio::test]
 async fn a_stream_that_ends_during_a_call_may_have_executed_it_and_is_opened_anew_for_the_next() {
     let server = Server::start(|before| if before == 0 { Play::HangUp } else { Play::Answer }).await;
-    let session = connected(&server).await;
+    let session = connected(server.target()).await;
     let error = call(&session, LONG).await.unwrap_err();
     assert_eq!((error.fault(), error.class()), LOST);
     assert_eq!(call(&session, LONG).await.unwrap(), "done");
@@ -177,7 +161,7 @@ async fn a_session_the_server_has_forgotten_was_refused_before_anything_was_exec
         _ => Play::Answer,
     };
     let server = Server::start(script).await;
-    let session = connected(&server).await;
+    let session = connected(server.target()).await;
     for _ in 0..2 {
         assert_eq!(call(&session, LONG).await.unwrap_err().class(), Class::Network { sent: false });
     }
@@ -198,7 +182,7 @@ async fn an_event_that_does_not_end_is_not_collected() {
 #[tokio::test]
 async fn silence_ends_with_the_deadline_and_the_server_is_told() {
     let server = Server::start(|_| Play::Silence).await;
-    let session = connected(&server).await;
+    let session = connected(server.target()).await;
     let error = call(&session, DEADLINE).await.unwrap_err();
     assert_eq!((error.fault(), error.class()), (Fault::Timeout { sent: true }, Class::Timeout));
     tokio::time::timeout(LONG, server.shared.seen.cancelled()).await.expect("the server was told");
@@ -207,7 +191,7 @@ async fn silence_ends_with_the_deadline_and_the_server_is_told() {
 #[tokio::test]
 async fn giving_up_tells_the_server() {
     let server = Server::start(|_| Play::Silence).await;
-    let session = connected(&server).await;
+    let session = connected(server.target()).await;
     let patience = tokio::time::timeout(DEADLINE, call(&session, LONG));
     assert!(patience.await.is_err());
     tokio::time::timeout(LONG, server.shared.seen.cancelled()).await.expect("the server was told");

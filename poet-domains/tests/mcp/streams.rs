@@ -1,10 +1,32 @@
 //! What a server whose answers come on one stream does with a message: HTTP+SSE and WebSockets have it in common.
 
+use crate::clock::by;
 use crate::server::rpc_error;
-use serde_json::{Value, json};
+use poet_domains::mcp::{Fault, Limits, McpError, Session, Target};
+use poet_runtime::Class;
+use serde_json::{Map, Value, json};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+
+/// What a call that comes to nothing is given.
+pub(crate) const DEADLINE: Duration = Duration::from_millis(400);
+/// What a call that comes to something is given.
+pub(crate) const LONG: Duration = Duration::from_secs(20);
+/// A connection that was lost after the request had gone.
+pub(crate) const LOST: (Fault, Class) = (Fault::Lost, Class::Network { sent: true });
+
+pub(crate) async fn call(session: &Session, deadline: Duration) -> Result<String, McpError> {
+    let until = Instant::now() + deadline;
+    by(until, session.call("write", &Map::new(), until, None)).await.map(|answer| answer.text)
+}
+
+pub(crate) async fn connected(target: Target) -> Session {
+    let session = Session::new(target, Limits::default());
+    session.list_tools(Instant::now() + LONG).await.expect("the server can be connected to");
+    session
+}
 
 /// What becomes of a `tools/call`.
 pub(crate) enum Play {

@@ -1,25 +1,19 @@
 //! The fault table over WebSockets.
 
-use crate::clock::by;
 use crate::server::http;
-use crate::streams::{Play, Seen};
+use crate::streams::{DEADLINE, LONG, LOST, Play, Seen, call, connected};
 use futures_util::{SinkExt, StreamExt};
-use poet_domains::mcp::{Fault, Limits, McpError, Session, Target};
+use poet_domains::mcp::{Fault, Limits, Session, Target};
 use poet_runtime::Class;
-use serde_json::Map;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::http::HeaderValue;
-
-const DEADLINE: Duration = Duration::from_millis(400);
-const LONG: Duration = Duration::from_secs(20);
-const LOST: (Fault, Class) = (Fault::Lost, Class::Network { sent: true });
 
 /// A running server. Dropping it ends it with all its connections.
 pub(crate) struct Server {
@@ -85,21 +79,10 @@ async fn serve(stream: TcpStream, seen: Arc<Seen>) {
     }
 }
 
-async fn call(session: &Session, deadline: Duration) -> Result<String, McpError> {
-    let until = Instant::now() + deadline;
-    by(until, session.call("write", &Map::new(), until, None)).await.map(|answer| answer.text)
-}
-
-async fn connected(server: &Server) -> Session {
-    let session = Session::new(server.target(), Limits::default());
-    session.list_tools(Instant::now() + LONG).await.expect("the server can be connected to");
-    session
-}
-
 #[tokio::test]
 async fn an_answer_is_a_text_whatever_else_comes() {
     let server = Server::start(|before| if before == 0 { Play::Answer } else { Play::Stray("{\"no\": 1}") }).await;
-    let session = connected(&server).await;
+    let session = connected(server.target()).await;
     for _ in 0..3 {
         assert_eq!(call(&session, LONG).await.unwrap(), "done");
     }
@@ -110,7 +93,7 @@ async fn an_answer_is_a_text_whatever_else_comes() {
 async fn a_socket_that_ends_during_a_call_may_have_executed_it_and_is_opened_anew_for_the_next() {
     for end in [|| Play::HangUp, || Play::Refuse(Vec::new()), || Play::Huge(17 * 1024 * 1024)] {
         let server = Server::start(move |before| if before == 0 { end() } else { Play::Answer }).await;
-        let session = connected(&server).await;
+        let session = connected(server.target()).await;
         let error = call(&session, LONG).await.unwrap_err();
         assert_eq!((error.fault(), error.class()), LOST);
         assert_eq!(call(&session, LONG).await.unwrap(), "done");
@@ -121,14 +104,14 @@ async fn a_socket_that_ends_during_a_call_may_have_executed_it_and_is_opened_ane
 #[tokio::test]
 async fn an_error_is_the_servers_own() {
     let server = Server::start(|_| Play::Error(-32602)).await;
-    let error = call(&connected(&server).await, LONG).await.unwrap_err();
+    let error = call(&connected(server.target()).await, LONG).await.unwrap_err();
     assert_eq!((error.fault(), error.class()), (Fault::Rpc { code: -32602 }, Class::Permanent));
 }
 
 #[tokio::test]
 async fn silence_ends_with_the_deadline_and_the_server_is_told() {
     let server = Server::start(|_| Play::Silence).await;
-    let session = connected(&server).await;
+    let session = connected(server.target()).await;
     let error = call(&session, DEADLINE).await.unwrap_err();
     assert_eq!((error.fault(), error.class()), (Fault::Timeout { sent: true }, Class::Timeout));
     tokio::time::timeout(LONG, server.seen.cancelled()).await.expect("the server was told");
@@ -137,7 +120,7 @@ async fn silence_ends_with_the_deadline_and_the_server_is_told() {
 #[tokio::test]
 async fn giving_up_tells_the_server() {
     let server = Server::start(|_| Play::Silence).await;
-    let session = connected(&server).await;
+    let session = connected(server.target()).await;
     let patience = tokio::time::timeout(DEADLINE, call(&session, LONG));
     assert!(patience.await.is_err());
     tokio::time::timeout(LONG, server.seen.cancelled()).await.expect("the server was told");
