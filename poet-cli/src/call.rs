@@ -1,6 +1,7 @@
 //! `poet call`: one call of a tool, through every stage of the runtime.
 
 use crate::arguments::Arguments;
+use crate::database::named;
 use crate::schema;
 use crate::services::{self, Server, UNNAMED};
 use crate::{Answer, Refusal};
@@ -95,8 +96,6 @@ pub(crate) fn run(call: &Call, arguments: &Arguments) -> Result<Answer, Refusal>
     let service = services::find(&config, service)?.name.clone();
     let order = Order { service, tool: tool.to_owned(), given: given(call, typed)? };
     let database = database(arguments, &config, is_unnamed);
-    // Whoever works on jobs, it is not a command that ends at once.
-    config.queue.work = false;
     if database.is_none() {
         put_nothing_off(&mut config);
     }
@@ -168,8 +167,7 @@ fn database(arguments: &Arguments, config: &Config, is_unnamed: bool) -> Option<
     if is_unnamed {
         return arguments.db.clone();
     }
-    let named = std::env::var_os("POET_DB").filter(|path| !path.is_empty()).map(PathBuf::from);
-    arguments.db.clone().or(named).or_else(|| config.store.path.clone())
+    named(arguments, std::env::var_os("POET_DB")).or_else(|| config.store.path.clone())
 }
 
 /// A job that is in memory only would end with the command, and nobody would have made the call.

@@ -43,12 +43,13 @@ pub(crate) fn run(check: &Check, arguments: &Arguments) -> Result<Answer, Refusa
                        poet.yaml is here";
         return Err(Refusal::nothing(message));
     }
-    let found = if check.connect { connect(&config)? } else { Vec::new() };
-    let met: Vec<Met<'_>> = found.iter().map(|listed| Met { config: &config, listed }).collect();
-    let code = u8::from(met.iter().any(|met| !met.problems().is_empty()));
+    let names = services::reachable(&config).map(|service| service.name.clone()).collect();
+    let found = if check.connect { services::list(&config, names)? } else { Vec::new() };
+    let met: Vec<_> = found.iter().map(|listed| Met::of(&config, listed)).collect();
+    let problems = met.iter().map(|met| met.problems.len()).sum::<usize>();
     let text = arguments.format.of(
         |style| {
-            let mut text = format!("{}\n", resolved::whole(&config, met.iter().flat_map(Met::problems).count()));
+            let mut text = format!("{}\n", resolved::whole(&config, problems));
             for service in config.services.values() {
                 let _ = write!(text, "\n{}", Resolved::of(service).text(style));
                 for met in met.iter().filter(|met| met.listed.name == service.name) {
@@ -71,7 +72,7 @@ pub(crate) fn run(check: &Check, arguments: &Arguments) -> Result<Answer, Refusa
             shown
         },
     );
-    Ok(Answer { text, code, ..Answer::default() })
+    Ok(Answer { text, code: u8::from(problems > 0), ..Answer::default() })
 }
 
 fn broken(error: &ConfigError, arguments: &Arguments) -> Answer {
@@ -90,35 +91,25 @@ fn broken(error: &ConfigError, arguments: &Arguments) -> Answer {
     Answer { text, code: 1, ..Answer::default() }
 }
 
-fn connect(config: &Config) -> Result<Vec<Listed>, Refusal> {
-    let names: Vec<_> = services::reachable(config).map(|service| service.name.clone()).collect();
-    let config = config.clone();
-    services::block_on(async {
-        let runtime = services::onlooker(config)?;
-        let found = services::list(&runtime, names).await;
-        let _ = runtime.shutdown(services::LAST_WORDS).await;
-        Ok(found)
-    })?
-}
-
 /// A service, and what it said when it was connected to.
 struct Met<'m> {
-    config: &'m Config,
     listed: &'m Listed,
+    /// That it could not be reached, or which of its configured tools it does not have.
+    problems: Vec<String>,
 }
 
-impl Met<'_> {
-    /// That it could not be reached, or which of its configured tools it does not have.
-    fn problems(&self) -> Vec<String> {
-        let tools = match &self.listed.tools {
-            Ok(tools) => tools,
-            Err(error) => return vec![error.to_string()],
+impl<'m> Met<'m> {
+    fn of(config: &Config, listed: &'m Listed) -> Self {
+        let problems = match &listed.tools {
+            Ok(tools) => {
+                let names: Vec<_> = tools.iter().map(|tool| tool.name.as_str()).collect();
+                let configured = config.services.get(&listed.name).into_iter().flat_map(|service| service.tools.keys());
+                let missing = configured.filter(|name| !names.contains(&name.as_str()));
+                missing.map(|name| format!("the server has no tool `{name}`; {}", did_you_mean(name, &names))).collect()
+            }
+            Err(error) => vec![error.to_string()],
         };
-        let names: Vec<_> = tools.iter().map(|tool| tool.name.as_str()).collect();
-        let configured =
-            self.config.services.get(&self.listed.name).into_iter().flat_map(|service| service.tools.keys());
-        let missing = configured.filter(|name| !names.contains(&name.as_str()));
-        missing.map(|name| format!("the server has no tool `{name}`; {}", did_you_mean(name, &names))).collect()
+        Self { listed, problems }
     }
 
     fn text(&self) -> String {
@@ -131,7 +122,7 @@ impl Met<'_> {
             }
             Err(_) => format!("  not connected after {elapsed:.1?}\n"),
         };
-        for problem in self.problems() {
+        for problem in &self.problems {
             let _ = writeln!(text, "  problem: {problem}");
         }
         text
@@ -144,7 +135,7 @@ impl Met<'_> {
             "connected": tools.is_some(),
             "elapsed": self.listed.elapsed.as_secs_f64(),
             "tools": names,
-            "problems": self.problems(),
+            "problems": self.problems,
         })
     }
 }

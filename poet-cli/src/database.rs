@@ -13,9 +13,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
+/// The database named on the command line, else by `POET_DB`.
+pub(crate) fn named(arguments: &Arguments, poet_db: Option<OsString>) -> Option<PathBuf> {
+    arguments.db.clone().or(poet_db.filter(|path| !path.is_empty()).map(PathBuf::from))
+}
+
 /// The database named on the command line, else by `POET_DB`, else by the configuration.
 pub(crate) fn path(arguments: &Arguments, poet_db: Option<OsString>) -> Result<PathBuf, Refusal> {
-    if let Some(path) = arguments.db.clone().or(poet_db.filter(|path| !path.is_empty()).map(PathBuf::from)) {
+    if let Some(path) = named(arguments, poet_db) {
         return Ok(path);
     }
     let config = arguments.read_config();

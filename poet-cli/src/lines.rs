@@ -1,6 +1,6 @@
 //! Long texts in lines of the width of everything else that is printed.
 
-const WIDTH: usize = 100;
+use poet_runtime::report::text::WIDTH;
 
 /// A text in lines that begin with `indent`, broken between words where they would be too long; its own lines stay apart.
 pub(crate) fn wrapped(text: &str, indent: &str) -> String {

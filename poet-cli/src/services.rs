@@ -106,7 +106,9 @@ pub(crate) fn nothing(config: &Config) -> String {
 }
 
 /// The runtime of a command; without a database nothing of it outlives the command.
-pub(crate) fn runtime(config: Config, database: Option<&Path>) -> Result<Runtime, Refusal> {
+pub(crate) fn runtime(mut config: Config, database: Option<&Path>) -> Result<Runtime, Refusal> {
+    // Whoever works on jobs by himself, it is not a command, which ends at once or runs them when it says so.
+    config.queue.work = false;
     let builder = Runtime::builder().configuration(config);
     let mut builder = match database {
         Some(path) => builder.database(path),
@@ -118,10 +120,9 @@ pub(crate) fn runtime(config: Config, database: Option<&Path>) -> Result<Runtime
     builder.build().map_err(|error| Refusal::usage(error.to_string()))
 }
 
-/// The runtime of a command that only looks: it learns nothing and works on no job.
-pub(crate) fn onlooker(mut config: Config) -> Result<Runtime, Refusal> {
+/// The runtime of a command that only looks: it learns nothing.
+fn onlooker(mut config: Config) -> Result<Runtime, Refusal> {
     config.learning = Learning::Off;
-    config.queue.work = false;
     runtime(config, None)
 }
 
@@ -139,7 +140,17 @@ pub(crate) struct Listed {
 }
 
 /// Connects to services, all at once, and lists their tools; in the order of their names.
-pub(crate) async fn list(runtime: &Runtime, names: impl IntoIterator<Item = String>) -> Vec<Listed> {
+pub(crate) fn list(config: &Config, names: Vec<String>) -> Result<Vec<Listed>, Refusal> {
+    let config = config.clone();
+    block_on(async {
+        let runtime = onlooker(config)?;
+        let listed = ask(&runtime, names).await;
+        let _ = runtime.shutdown(LAST_WORDS).await;
+        Ok(listed)
+    })?
+}
+
+async fn ask(runtime: &Runtime, names: Vec<String>) -> Vec<Listed> {
     let asking = names.into_iter().map(|name| {
         let runtime = runtime.clone();
         tokio::spawn(async move {

@@ -50,13 +50,7 @@ pub(crate) fn run(tools: &Tools, arguments: &Arguments) -> Result<Answer, Refusa
     if names.is_empty() {
         return Err(Refusal::usage(services::nothing(&config)));
     }
-    let asked = config.clone();
-    let listed = services::block_on(async {
-        let runtime = services::onlooker(asked)?;
-        let listed = services::list(&runtime, names).await;
-        let _ = runtime.shutdown(services::LAST_WORDS).await;
-        Ok(listed)
-    })??;
+    let listed = services::list(&config, names)?;
     Ok(answer(&config, &listed, arguments))
 }
 

@@ -8,14 +8,12 @@ use serde_json::{Map, Value, json};
 use std::path::Path;
 
 pub(crate) fn run(arguments: &Arguments, path: &Path) -> Result<String, Refusal> {
-    let mut config = arguments.read_config().map_err(|error| Refusal::usage(error.to_string()))?;
+    let config = arguments.read_config().map_err(|error| Refusal::usage(error.to_string()))?;
     if config.services.is_empty() {
         let message = "which services? write `--config PATH`, or set POET_CONFIG, to the configuration of the program; \
                        a call is made with the address and the credentials that stand there";
         return Err(Refusal::usage(message));
     }
-    // Otherwise there would be a worker beside the one that is waited for.
-    config.queue.work = false;
     let (worked, left) = services::block_on(work(config, path))??;
     Ok(match arguments.format {
         Format::Text => text(&worked, &left),

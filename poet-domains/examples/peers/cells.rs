@@ -66,10 +66,7 @@ async fn slow_write(bench: &mut Bench) -> Outcome {
     let wish = Wish { timeout: Some(ATTEMPT), ..Wish::ONCE };
     let error = unanswered(slow(bench, wish, ATTEMPT).await?)?;
     ensure(error.is_outcome_unknown(), || format!("no unknown outcome: {error:?}"))?;
-    let after = executions(bench);
-    ensure(after.is_none_or(|after| after == before.unwrap_or(0) + 1), || {
-        format!("executed {after:?}, before {before:?}")
-    })?;
+    executed_once_since(before, bench)?;
     answers(bench, Wish::ONCE).await?;
     Ok(millis(error.elapsed()))
 }
@@ -113,10 +110,7 @@ async fn unknown_tool(bench: &mut Bench) -> Outcome {
 /// What contradicts the schema that the server declares is not sent.
 async fn wrong_arguments(bench: &mut Bench) -> Outcome {
     let wrong = Call { args: json!({ "unheard_of": true }), ..bench.peer.read.clone() };
-    let error = match bench.call(&wrong, Wish::REPEATABLE).await {
-        Ok(reply) => return Err(format!("answered {}", reply.value())),
-        Err(error) => error,
-    };
+    let error = unanswered(bench.call(&wrong, Wish::REPEATABLE).await)?;
     ensure(error.is_denied() && error.attempts() == 0, || format!("not refused before it was sent: {error:?}"))?;
     Ok(error.to_string())
 }
@@ -128,10 +122,7 @@ async fn tool_error(bench: &mut Bench) -> Outcome {
 
 /// What a server refuses for good is the service's own error, and is not tried again though it might be.
 async fn refused(bench: &Bench, call: &Call, expected: fn(Fault) -> bool) -> Outcome {
-    let error = match bench.call(call, Wish::REPEATABLE).await {
-        Ok(reply) => return Err(format!("answered {}", reply.value())),
-        Err(error) => error,
-    };
+    let error = unanswered(bench.call(call, Wish::REPEATABLE).await)?;
     let cause = error.source().and_then(|source| source.downcast_ref::<McpError>());
     let fault = cause.ok_or_else(|| format!("no fault of the layer: {error:?}"))?;
     ensure(error.is_service() && error.class() == Class::Permanent, || format!("not refused for good: {error:?}"))?;
@@ -153,10 +144,7 @@ async fn die_in_a_write(bench: &mut Bench) -> Outcome {
     ensure(error.is_outcome_unknown(), || format!("no unknown outcome: {error:?}"))?;
     ensure(took < TOLD, || format!("told {} after the server's death", millis(took)))?;
     answers(bench, Wish::ONCE).await?;
-    let after = executions(bench);
-    ensure(after.is_none_or(|after| after == before.unwrap_or(0) + 1), || {
-        format!("executed {after:?}, before {before:?}")
-    })?;
+    executed_once_since(before, bench)?;
     Ok(format!("told {} after its death", millis(took)))
 }
 
@@ -204,6 +192,14 @@ async fn slow(bench: &Bench, wish: Wish, limit: Duration) -> Result<Result<Reply
             in_time(limit, bench.call(&bench.peer.read, wish)).await
         }
     }
+}
+
+/// Where the server tells what it executed, it was the slow call once.
+fn executed_once_since(before: Option<usize>, bench: &Bench) -> Result<(), String> {
+    let after = executions(bench);
+    ensure(after.is_none_or(|after| after == before.unwrap_or(0) + 1), || {
+        format!("executed {after:?}, before {before:?}")
+    })
 }
 
 fn unanswered(result: Result<Reply, Error>) -> Result<Error, String> {
