@@ -1,5 +1,6 @@
 //! What becomes of one call of a tool, and how that is decided: by a list, or by chance that is always the same.
 
+use poet_runtime::service::fraction;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
@@ -138,13 +139,10 @@ impl Faults {
     }
 }
 
-/// A number between 0 and 1 (SplitMix64, Steele et al. 2014).
+/// A number between 0 and 1.
 fn unit(seed: u64, number: u64) -> f64 {
-    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut z = seed.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(number.wrapping_mul(GOLDEN));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    // Seeds that follow each other are no streams that do.
+    fraction(seed.wrapping_mul(0xd134_2543_de82_ef95), number.wrapping_sub(1))
 }
 
 #[cfg(test)]

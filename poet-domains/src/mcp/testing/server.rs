@@ -6,6 +6,7 @@ use super::tool::Tool;
 use super::wire::{self, Action, Asked, Nature, Speaks, lock};
 use poet_runtime::config::ServiceConfig;
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -23,7 +24,9 @@ pub struct Server {
 #[derive(Debug)]
 struct Desk {
     tools: Vec<Tool>,
-    calls: Vec<(String, Map<String, Value>)>,
+    /// The calls of each tool that arrived, and of each tool with each set of arguments.
+    calls: HashMap<String, u64>,
+    attempts: HashMap<(String, Map<String, Value>), u64>,
     executions: Vec<(String, Map<String, Value>)>,
     /// Clients are to be told that the tools have changed.
     changed: bool,
@@ -47,7 +50,13 @@ impl Server {
     pub async fn start_at(address: SocketAddr, tools: impl IntoIterator<Item = Tool>) -> io::Result<Self> {
         let tools: Vec<_> = tools.into_iter().collect();
         let nature = Nature { address, tools: listed(&tools), ..Nature::default() };
-        let desk = Arc::new(Mutex::new(Desk { tools, calls: Vec::new(), executions: Vec::new(), changed: false }));
+        let desk = Arc::new(Mutex::new(Desk {
+            tools,
+            calls: HashMap::new(),
+            attempts: HashMap::new(),
+            executions: Vec::new(),
+            changed: false,
+        }));
         let script = desk.clone();
         let wire = wire::Server::start_with(nature, move |asked| answer(&script, asked)).await?;
         Ok(Self { wire, desk })
@@ -74,7 +83,7 @@ impl Server {
     /// How many calls of a tool arrived.
     #[must_use]
     pub fn calls(&self, tool: &str) -> usize {
-        lock(&self.desk).calls.iter().filter(|(name, _)| name == tool).count()
+        lock(&self.desk).calls.get(tool).map_or(0, |calls| *calls as usize)
     }
 
     /// The arguments with which a tool was executed, in the order in which it was.
@@ -139,14 +148,11 @@ impl Desk {
     /// Writes a call down; `None` if there is no such tool.
     fn take(&mut self, asked: &Asked) -> Option<(Tool, Call)> {
         let tool = self.tools.iter().find(|tool| tool.name() == asked.tool)?.clone();
-        self.calls.push((asked.tool.clone(), asked.arguments.clone()));
-        let of_tool = || self.calls.iter().filter(|(name, _)| *name == asked.tool);
-        let call = Call {
-            number: of_tool().count() as u64,
-            attempt: of_tool().filter(|(_, arguments)| *arguments == asked.arguments).count() as u64,
-            arguments: asked.arguments.clone(),
-        };
-        Some((tool, call))
+        let number = self.calls.entry(asked.tool.clone()).or_default();
+        let attempt = self.attempts.entry((asked.tool.clone(), asked.arguments.clone())).or_default();
+        *number += 1;
+        *attempt += 1;
+        Some((tool, Call { number: *number, attempt: *attempt, arguments: asked.arguments.clone() }))
     }
 }
 
