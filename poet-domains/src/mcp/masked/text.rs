@@ -28,18 +28,19 @@ pub(super) fn read(text: &str) -> Reading {
     if is_trace(text, first) {
         return Reading::Error;
     }
-    if is_log(text) {
-        return Reading::Plain;
-    }
     let brief = text.len() <= LONGEST_SENTENCE && lines <= MOST_SENTENCE_LINES;
     let bounded = text.len() <= LONGEST && lines <= MOST_LINES;
+    // What is longer is no error however it opens, and its first line may be all of it.
+    if !bounded || is_log(text) {
+        return Reading::Plain;
+    }
     match opening(first) {
-        Opening::Label if bounded => Reading::Error,
+        Opening::Label => Reading::Error,
         Opening::Phrase if brief => Reading::Error,
         Opening::Lower if brief && lines == 1 => Reading::Error,
         _ if crossed && brief && !has_ticks(text) => Reading::Error,
-        Opening::Label | Opening::Phrase | Opening::Lower if bounded => Reading::Complaint,
-        Opening::Lower | Opening::None if brief && complains(text) => Reading::Complaint,
+        Opening::Phrase | Opening::Lower => Reading::Complaint,
+        Opening::None if brief && complains(text) => Reading::Complaint,
         _ => Reading::Plain,
     }
 }
@@ -388,9 +389,9 @@ fn is_trace(text: &str, first: &str) -> bool {
     if text.len() > LONGEST_TRACE {
         return false;
     }
-    let opens = opening(first) == Opening::Label;
     let frames = text.lines().skip(1).any(|line| line.starts_with("    at ") || line.starts_with("\tat "));
-    text.starts_with(PYTHON) || (opens && (frames || text.lines().any(|line| line.trim() == PYTHON)))
+    text.starts_with(PYTHON)
+        || ((frames || text.lines().any(|line| line.trim() == PYTHON)) && opening(first) == Opening::Label)
 }
 
 /// Lines that begin with a level or a time, of which an error is one of many.
