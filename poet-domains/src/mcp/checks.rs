@@ -5,24 +5,24 @@
 //! server was not connected to yet, is checked once it is.
 
 use super::connection::{ToolAnswer, ToolInfo};
-use super::contract::Schemas;
+use super::contract::{Schemas, ToolSchemas};
 use super::fault::{Fault, McpError};
 use super::masked::{Habits, Promise};
-use poet_runtime::config::{Access, Check, ServiceConfig, ToolConfig};
+use poet_runtime::config::{Access, Check, ServiceConfig};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What is checked about the calls of one service, and what was learned for it.
 #[derive(Debug, Default)]
 pub(super) struct Checks {
-    rules: Rules,
+    config: ServiceConfig,
     habits: Habits,
     schemas: Schemas,
 }
 
 impl Checks {
     pub(super) fn of(config: &ServiceConfig) -> Self {
-        Self { rules: Rules::of(config), ..Self::default() }
+        Self { config: config.clone(), ..Self::default() }
     }
 
     /// Why a call may not be sent, if so. `known` is what the server says about the tool.
@@ -32,10 +32,7 @@ impl Checks {
         known: Option<&ToolInfo>,
         arguments: &Map<String, Value>,
     ) -> Option<String> {
-        self.rules.refuse(tool, known).or_else(|| {
-            let known = known.filter(|_| self.rules.schemas_of(tool) == Check::On)?;
-            self.schemas.of(known).refuse(arguments)
-        })
+        self.forbid(tool, known).or_else(|| self.contract(tool, known)?.refuse(arguments))
     }
 
     /// The answer, if it is one.
@@ -46,7 +43,7 @@ impl Checks {
         arguments: &Map<String, Value>,
         answer: ToolAnswer,
     ) -> Result<ToolAnswer, McpError> {
-        let schemas = known.filter(|_| self.rules.schemas_of(tool) == Check::On).map(|known| self.schemas.of(known));
+        let schemas = self.contract(tool, known);
         let promised = schemas.as_ref().is_some_and(|schemas| schemas.promise_an_answer());
         let structured = answer.structured.as_ref();
         let contradiction =
@@ -56,7 +53,7 @@ impl Checks {
             (true, Some(_)) if contradiction.is_none() => Promise::Kept,
             (true, _) => Promise::Broken,
         };
-        if self.rules.masked_errors_of(tool) == Check::On && self.habits.is_masked(tool, arguments, &answer, promise) {
+        if self.masked_errors_of(tool) == Check::On && self.habits.is_masked(tool, arguments, &answer, promise) {
             return Err(McpError::new(Fault::Masked, answer.text));
         }
         match contradiction {
@@ -64,66 +61,34 @@ impl Checks {
             None => Ok(answer),
         }
     }
-}
 
-/// What the configuration says about what may be called and what is checked.
-#[derive(Debug, Default)]
-struct Rules {
-    access: Access,
-    allow: Vec<String>,
-    deny: Vec<String>,
-    trusted: bool,
-    masked_errors: Check,
-    schemas: Check,
-    tools: BTreeMap<String, ToolRules>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct ToolRules {
-    read_only: Option<bool>,
-    masked_errors: Option<Check>,
-    schemas: Option<Check>,
-}
-
-impl Rules {
-    fn of(config: &ServiceConfig) -> Self {
-        let of_tool = |tool: &ToolConfig| ToolRules {
-            read_only: tool.read_only,
-            masked_errors: tool.masked_errors,
-            schemas: tool.schemas,
-        };
-        Self {
-            access: config.access,
-            allow: config.allow.clone(),
-            deny: config.deny.clone(),
-            trusted: config.trusted,
-            masked_errors: config.masked_errors,
-            schemas: config.schemas,
-            tools: config.tools.iter().map(|(name, tool)| (name.clone(), of_tool(tool))).collect(),
-        }
+    /// What the server declared about a tool, where that is to hold.
+    fn contract(&self, tool: &str, known: Option<&ToolInfo>) -> Option<Arc<ToolSchemas>> {
+        let on = self.schemas_of(tool) == Check::On;
+        known.filter(|_| on).map(|known| self.schemas.of(known))
     }
 
     fn masked_errors_of(&self, tool: &str) -> Check {
-        self.tools.get(tool).and_then(|rules| rules.masked_errors).unwrap_or(self.masked_errors)
+        self.config.tools.get(tool).and_then(|rules| rules.masked_errors).unwrap_or(self.config.masked_errors)
     }
 
     fn schemas_of(&self, tool: &str) -> Check {
-        self.tools.get(tool).and_then(|rules| rules.schemas).unwrap_or(self.schemas)
+        self.config.tools.get(tool).and_then(|rules| rules.schemas).unwrap_or(self.config.schemas)
     }
 
     /// Why a tool may not be called, if so.
-    fn refuse(&self, tool: &str, known: Option<&ToolInfo>) -> Option<String> {
-        if let Some(pattern) = self.deny.iter().find(|pattern| matches(pattern, tool)) {
+    fn forbid(&self, tool: &str, known: Option<&ToolInfo>) -> Option<String> {
+        if let Some(pattern) = self.config.deny.iter().find(|pattern| matches(pattern, tool)) {
             return Some(format!("`deny` of the service has `{pattern}`"));
         }
-        if !self.allow.is_empty() && !self.allow.iter().any(|pattern| matches(pattern, tool)) {
-            let allowed: Vec<_> = self.allow.iter().map(|pattern| format!("`{pattern}`")).collect();
+        if !self.config.allow.is_empty() && !self.config.allow.iter().any(|pattern| matches(pattern, tool)) {
+            let allowed: Vec<_> = self.config.allow.iter().map(|pattern| format!("`{pattern}`")).collect();
             return Some(format!("`allow` of the service has only {}", allowed.join(", ")));
         }
-        let declared = self.tools.get(tool).and_then(|rules| rules.read_only);
-        let claimed = known.filter(|_| self.trusted).and_then(|tool| tool.read_only);
+        let declared = self.config.tools.get(tool).and_then(|rules| rules.read_only);
+        let claimed = known.filter(|_| self.config.trusted).and_then(|tool| tool.read_only);
         let reads = declared.or(claimed) == Some(true);
-        (self.access == Access::ReadOnly && !reads).then(|| {
+        (self.config.access == Access::ReadOnly && !reads).then(|| {
             let said = match (declared, known.is_some_and(|tool| tool.read_only == Some(true))) {
                 (Some(_), _) => "the configuration says that it is none",
                 (None, true) => "only the server says that it is one, which is not trusted",
@@ -157,6 +122,7 @@ fn matches(pattern: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use poet_runtime::config::ToolConfig;
     use serde_json::json;
 
     fn tool(read_only: Option<bool>) -> ToolInfo {
@@ -248,7 +214,7 @@ mod tests {
     #[test]
     fn the_tool_stands_before_the_service() {
         let crm = crm().masked_errors(Check::Off).tool("get_contact", ToolConfig::default().masked_errors(Check::On));
-        let rules = Rules::of(&crm);
+        let rules = Checks::of(&crm);
         assert_eq!((rules.masked_errors_of("get_contact"), rules.masked_errors_of("other")), (Check::On, Check::Off));
         let lax =
             ServiceConfig::http("crm", "http://crm").tool("get_contact", ToolConfig::default().schemas(Check::Off));

@@ -12,7 +12,7 @@ use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The most tools whose schemas are kept compiled; beyond it they are all compiled anew, as they are called.
 const MAX_TOOLS: usize = 1024;
@@ -30,7 +30,13 @@ pub(super) struct Schemas(Mutex<HashMap<String, Arc<ToolSchemas>>>);
 impl Schemas {
     /// The schemas of a tool.
     pub(super) fn of(&self, tool: &ToolInfo) -> Arc<ToolSchemas> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = self.known().get(&tool.name).cloned();
+        // Compared while others go on: a schema may be long.
+        if let Some(schemas) = found.filter(|schemas| schemas.are_those_of(tool)) {
+            return schemas;
+        }
+        let mut known = self.known();
+        // Somebody else may have compiled it meanwhile.
         if let Some(schemas) = known.get(&tool.name).filter(|schemas| schemas.are_those_of(tool)) {
             return schemas.clone();
         }
@@ -40,6 +46,10 @@ impl Schemas {
         let compiled = Arc::new(ToolSchemas::compile(tool));
         known.insert(tool.name.clone(), compiled.clone());
         compiled
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Arc<ToolSchemas>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -323,7 +323,7 @@ impl McpRequest {
         let configured = config.tools.get(tool).unwrap_or(&unset);
 
         let mut deadline = self.deadline;
-        if asks_the_server(self.idempotent, config, configured) && !fleet.knows_tools() {
+        if asks_the_server(self.idempotent, config, configured) && fleet.known_tools().is_none() {
             // Once for every service. The time it takes is the call's.
             let limit = deadline.or(configured.deadline).or(config.deadline).unwrap_or(MCP_INTEGRATION.deadline);
             let clock = Clock::system();
@@ -331,11 +331,11 @@ impl McpRequest {
             list(&runtime, service, &fleet, Some(limit)).await?;
             deadline = Some(limit.saturating_sub(clock.now().saturating_duration_since(began)));
         }
-        if let Some(problem) = fleet.refuse(tool, arguments) {
+        let known = fleet.known_tool(tool);
+        if let Some(problem) = fleet.refuse(tool, known.as_deref(), arguments) {
             return Err(Error::denied(format!("calling {tool} of {service}: {problem}")));
         }
-        let claims = config.trusted.then(|| fleet.known_tool(tool)).flatten();
-        let nature = nature(self.idempotent, configured, claims.as_ref());
+        let nature = nature(self.idempotent, configured, known.as_deref().filter(|_| config.trusted));
         let request = Request {
             arguments: arguments.clone(),
             repeatable: nature.repeatable,

@@ -50,7 +50,7 @@ impl Action for McpRequest {
             let fleet = runtime.extension::<Connections>().fleet(config).ok()?;
             fleet.known_tool(&self.tool)
         });
-        let nature = nature(self.idempotent, tool, claims.as_ref());
+        let nature = nature(self.idempotent, tool, claims.as_deref());
         outlook.repeatable = nature.repeatable;
         outlook.cacheable = match self.cache {
             CacheWish::UpTo(_) => nature.read_only,

@@ -25,6 +25,7 @@ use poet_runtime::{Class, Clock};
 use serde_json::{Map, Value};
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -108,6 +109,20 @@ impl Member {
             latency: vitals.latency(now),
             health: vitals.health(),
         }
+    }
+}
+
+/// One of the tools that a server listed.
+pub(super) struct KnownTool {
+    tools: Arc<[ToolInfo]>,
+    place: usize,
+}
+
+impl Deref for KnownTool {
+    type Target = ToolInfo;
+
+    fn deref(&self) -> &ToolInfo {
+        &self.tools[self.place]
     }
 }
 
@@ -215,19 +230,21 @@ impl Fleet {
     }
 
     /// What a server said about a tool when it was last connected; `None` if none ever was, or has no such tool.
-    pub(super) fn known_tool(&self, name: &str) -> Option<ToolInfo> {
-        self.sessions().find_map(|session| session.known_tool(name))
-    }
-
-    /// Whether the server's tools are known, from a connection of now or before.
-    pub(super) fn knows_tools(&self) -> bool {
-        self.sessions().any(|session| session.knows_tools())
+    pub(super) fn known_tool(&self, name: &str) -> Option<KnownTool> {
+        let of = |tools: Arc<[ToolInfo]>| {
+            let place = tools.iter().position(|tool| tool.name == name)?;
+            Some(KnownTool { tools, place })
+        };
+        self.sessions().find_map(|session| session.known_tools().and_then(of))
     }
 
     /// Why a call may not be sent, as far as that is known before a server is asked.
-    pub(super) fn refuse(&self, tool: &str, arguments: &Map<String, Value>) -> Option<String> {
-        let tools = self.known_tools();
-        let known = tools.as_ref().and_then(|tools| tools.iter().find(|known| known.name == tool));
+    pub(super) fn refuse(
+        &self,
+        tool: &str,
+        known: Option<&ToolInfo>,
+        arguments: &Map<String, Value>,
+    ) -> Option<String> {
         self.0.checks.refuse(tool, known, arguments)
     }
 
