@@ -242,7 +242,10 @@ impl fmt::Debug for Target {
             Self::Stdio { command, .. } => return write!(f, "Stdio({command})"),
         };
         let shown = url.split(['?', '#']).next().unwrap_or_default();
-        let shown = shown.split_once('@').map_or(shown, |(_, host)| host);
+        // A password may have an `@` in it, and so may a path.
+        let authority = shown.find("://").map_or(0, |scheme| scheme + 3);
+        let path = shown[authority..].find('/').map_or(shown.len(), |path| authority + path);
+        let shown = shown[authority..path].rfind('@').map_or(shown, |at| &shown[authority + at + 1..]);
         write!(f, "{kind}({shown})")
     }
 }
@@ -303,5 +306,7 @@ mod tests {
     fn a_target_shows_neither_token_nor_query_nor_user() {
         let target = Target::Http { url: "https://me:pw@crm.test/mcp?key=1".into(), token: Some("t0ken".into()) };
         assert_eq!(format!("{target:?}"), "Http(crm.test/mcp)");
+        assert_eq!(format!("{:?}", Target::http("https://me:p@ss@crm.test/mcp")), "Http(crm.test/mcp)");
+        assert_eq!(format!("{:?}", Target::http("https://crm.test/@team/mcp")), "Http(https://crm.test/@team/mcp)");
     }
 }
