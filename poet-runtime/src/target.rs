@@ -11,7 +11,7 @@ use crate::lock::lock;
 use crate::outcome::{Arm, FailureKind, TargetId, Turn};
 use crate::parameter::{self, ATTEMPT_TIMEOUT, MAX_RETRIES, Parameter, Values};
 use crate::policy::breaker::{Admission, Breaker, Probe, Sign, Standing, Thresholds};
-use crate::policy::budget::Budget;
+use crate::policy::budget::{Answered, Budget};
 use crate::policy::hedge;
 use crate::profile::Profile;
 use crate::published::Published;
@@ -41,13 +41,21 @@ pub(crate) struct Service {
     budget: Mutex<Budget>,
     /// The successes of each of its operations.
     successes: Mutex<Vec<Arc<AtomicU64>>>,
+    /// Those of all its operations that were retries.
+    recovered: AtomicU64,
     /// Nanoseconds after `epoch` until which the service asked to be left alone.
     held: AtomicU64,
 }
 
 impl Service {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { epoch: now, budget: Mutex::new(Budget::new()), successes: Mutex::default(), held: AtomicU64::new(0) }
+        Self {
+            epoch: now,
+            budget: Mutex::new(Budget::new()),
+            successes: Mutex::default(),
+            recovered: AtomicU64::new(0),
+            held: AtomicU64::new(0),
+        }
     }
 
     fn since_epoch(&self, at: Instant) -> u64 {
@@ -321,7 +329,12 @@ impl Target {
 
     pub(crate) fn withdraw_retry(&self, now: Instant) -> bool {
         let successes = lock(&self.service.successes).iter().map(|count| count.load(Ordering::Relaxed)).sum();
-        lock(&self.service.budget).withdraw(successes, now)
+        let answered = Answered { successes, recovered: self.service.recovered.load(Ordering::Relaxed) };
+        lock(&self.service.budget).withdraw(answered, now)
+    }
+
+    pub(crate) fn give_back_retry(&self) {
+        self.service.recovered.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn earn_copy(&self) {

@@ -482,6 +482,10 @@ impl Shared for View<'_, '_> {
         self.target.withdraw_retry(now)
     }
 
+    fn give_back_retry(&self) {
+        self.target.give_back_retry();
+    }
+
     fn earn_copy(&self) {
         self.target.earn_copy();
     }

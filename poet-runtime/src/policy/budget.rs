@@ -5,7 +5,12 @@
 //! Without it, retries alone can keep a service down that would otherwise have recovered. A service that is down
 //! deposits nothing, so the worse it is, the less it is asked again.
 //!
-//! Successes are counted elsewhere without a lock; the budget reads the count only when a retry is due.
+//! A retry that succeeded gives back what it took, as in the AWS SDKs: it is no sign of a service that retries keep down.
+//! So what is rationed is retries that fail. A service that fails one attempt in five at random loses one call in twenty
+//! to them, and is retried as often as its policy says, however busy it is; of one that fails every second attempt only
+//! some are asked again.
+//!
+//! Successes are counted elsewhere without a lock; the budget reads the counts only when a retry is due.
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +23,15 @@ const RESERVE: f64 = 10.0;
 /// Pieces the window is remembered in.
 const SLICES: u32 = 10;
 
+/// What a service answered well so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Answered {
+    /// Every success.
+    pub(crate) successes: u64,
+    /// Those among them that were retries.
+    pub(crate) recovered: u64,
+}
+
 /// The retry budget of one service.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -27,7 +41,7 @@ pub(crate) struct Budget {
 #[derive(Debug)]
 struct Slice {
     began: Instant,
-    successes_before: u64,
+    before: Answered,
     retries: u64,
 }
 
@@ -36,18 +50,20 @@ impl Budget {
         Self { slices: Vec::new() }
     }
 
-    /// Takes one retry, if there is one to take. `successes` counts every success so far.
-    pub(crate) fn withdraw(&mut self, successes: u64, now: Instant) -> bool {
+    /// Takes one retry, if there is one to take.
+    pub(crate) fn withdraw(&mut self, answered: Answered, now: Instant) -> bool {
         self.slices.retain(|slice| now.saturating_duration_since(slice.began) < WINDOW);
-        let spent: u64 = self.slices.iter().map(|slice| slice.retries).sum();
-        let deposited = self.slices.first().map_or(0, |slice| successes.saturating_sub(slice.successes_before));
+        let before = self.slices.first().map_or(answered, |slice| slice.before);
+        let taken: u64 = self.slices.iter().map(|slice| slice.retries).sum();
+        let spent = taken.saturating_sub(answered.recovered.saturating_sub(before.recovered));
+        let deposited = answered.successes.saturating_sub(before.successes);
         let allowed = RESERVE * WINDOW.as_secs_f64() + RATIO * deposited as f64;
         if spent as f64 + 1.0 > allowed {
             return false;
         }
         match self.slices.last_mut() {
             Some(slice) if now.saturating_duration_since(slice.began) < WINDOW / SLICES => slice.retries += 1,
-            _ => self.slices.push(Slice { began: now, successes_before: successes, retries: 1 }),
+            _ => self.slices.push(Slice { began: now, before: answered, retries: 1 }),
         }
         true
     }
@@ -56,6 +72,7 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::jitter::fraction;
 
     #[test]
     fn a_quiet_service_may_retry_every_call() {
@@ -63,16 +80,55 @@ mod tests {
         let mut now = Instant::now();
         for successes in 0..1_000 {
             now += Duration::from_millis(200);
-            assert!(budget.withdraw(successes, now));
+            assert!(budget.withdraw(Answered { successes, recovered: 0 }, now));
         }
     }
 
-    /// The share of 1,000 calls a second, for a minute, that are granted a retry if each wants one.
+    /// The share of 1,000 calls a second, for a minute, that are granted a retry if each wants one and none succeeds.
     fn granted(succeeds: impl Fn(u64) -> u64) -> f64 {
         let mut budget = Budget::new();
         let start = Instant::now();
-        let granted = (0..60_000).filter(|n| budget.withdraw(succeeds(*n), start + Duration::from_millis(*n))).count();
+        let answered = |n| Answered { successes: succeeds(n), recovered: 0 };
+        let granted = (0..60_000).filter(|n| budget.withdraw(answered(*n), start + Duration::from_millis(*n))).count();
         granted as f64 / 60_000.0
+    }
+
+    /// The retries refused to 1,000 calls a second, for a minute, each of which wants up to three, as a share of those that
+    /// were wanted, where this share of attempts fails at random.
+    fn refused(failing: f64) -> f64 {
+        let (mut budget, mut answered) = (Budget::new(), Answered::default());
+        let (start, mut attempt) = (Instant::now(), 0);
+        let (mut wanted, mut refused) = (0, 0);
+        for call in 0..60_000 {
+            for retry in 0..=3 {
+                if retry > 0 {
+                    wanted += 1;
+                    if !budget.withdraw(answered, start + Duration::from_millis(call)) {
+                        refused += 1;
+                        break;
+                    }
+                }
+                attempt += 1;
+                if fraction(7, attempt) >= failing {
+                    answered.successes += 1;
+                    answered.recovered += u64::from(retry > 0);
+                    break;
+                }
+            }
+        }
+        f64::from(refused) / f64::from(wanted)
+    }
+
+    #[test]
+    fn a_busy_service_that_fails_one_attempt_in_five_is_retried_as_often_as_is_wanted() {
+        let share = refused(0.2);
+        assert!(share == 0.0, "{share}");
+    }
+
+    #[test]
+    fn a_busy_service_that_fails_most_attempts_is_not_retried_as_often_as_is_wanted() {
+        let share = refused(0.7);
+        assert!(share > 0.3, "{share}");
     }
 
     #[test]
@@ -91,9 +147,9 @@ mod tests {
     fn a_used_up_budget_fills_again_with_time() {
         let mut budget = Budget::new();
         let now = Instant::now();
-        let burst = (0..1_000).filter(|_| budget.withdraw(0, now)).count();
+        let burst = (0..1_000).filter(|_| budget.withdraw(Answered::default(), now)).count();
         assert_eq!(burst, 100);
-        assert!(!budget.withdraw(0, now + Duration::from_secs(9)));
-        assert!(budget.withdraw(0, now + WINDOW));
+        assert!(!budget.withdraw(Answered::default(), now + Duration::from_secs(9)));
+        assert!(budget.withdraw(Answered::default(), now + WINDOW));
     }
 }

@@ -117,6 +117,8 @@ pub(crate) trait Shared {
     fn held_until(&self, now: Instant) -> Option<Instant>;
     fn hold(&self, until: Instant);
     fn withdraw_retry(&self, now: Instant) -> bool;
+    /// Gives back what a retry took that then succeeded.
+    fn give_back_retry(&self);
     /// Counts an attempt that may be raced, which earns a share of a copy.
     fn earn_copy(&self);
     fn withdraw_copy(&self) -> bool;
@@ -227,6 +229,9 @@ impl CallPolicy {
                 // That it succeeded in spite of a failure inside is its own doing.
                 let own = attributed || class == Class::Success;
                 self.settle(if own { sign(class) } else { Sign::None }, shared, now);
+                if class == Class::Success && self.after.is_some() {
+                    shared.give_back_retry();
+                }
                 self.retry(class, shared, now)
             }
             Event::TimedOut => {
@@ -410,7 +415,7 @@ mod tests {
     use crate::parameter::Growth;
     use crate::policy::breaker::Breaker;
     use crate::policy::breaker::tests::{AT, ILL};
-    use crate::policy::budget::Budget;
+    use crate::policy::budget::{Answered, Budget};
     use std::cell::{Cell, RefCell};
 
     struct World {
@@ -418,6 +423,7 @@ mod tests {
         budget: RefCell<Budget>,
         held: Cell<Option<Instant>>,
         successes: Cell<u64>,
+        recovered: Cell<u64>,
         room: Cell<Room>,
     }
 
@@ -428,6 +434,7 @@ mod tests {
                 budget: RefCell::new(Budget::new()),
                 held: Cell::new(None),
                 successes: Cell::new(0),
+                recovered: Cell::new(0),
                 room: Cell::new(Room::Taken),
             }
         }
@@ -451,7 +458,11 @@ mod tests {
             self.held.set(Some(until));
         }
         fn withdraw_retry(&self, now: Instant) -> bool {
-            self.budget.borrow_mut().withdraw(self.successes.get(), now)
+            let answered = Answered { successes: self.successes.get(), recovered: self.recovered.get() };
+            self.budget.borrow_mut().withdraw(answered, now)
+        }
+        fn give_back_retry(&self) {
+            self.recovered.set(self.recovered.get() + 1);
         }
         fn earn_copy(&self) {}
         fn withdraw_copy(&self) -> bool {
