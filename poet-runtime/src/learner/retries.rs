@@ -6,7 +6,7 @@
 //! the best count is the number of leading retries with a positive `v` (`gain` is what the n-th retry alone earns).
 //! A further failure is taken to be of the same kind.
 //!
-//! * **A place has a price.** Allowing one more retry must save one success in twenty of the failures it is for. A
+//! * **A place has a price.** Allowing one more retry must save one success in a hundred of the failures it is for. A
 //!   retry that is hardly ever reached while the service is up is made mostly while it is down, where retries keep it
 //!   down. This is why a service that recovers at the first retry is given one, not three.
 //! * **The prior** of the first retry is four tries that succeeded as often as those at the other services of the domain
@@ -35,7 +35,7 @@ use std::collections::BTreeMap;
 const HALF_LIFE: f64 = 2_000.0;
 
 /// What a further retry must earn, as a share of the value of a success, for every failure that it is allowed after.
-const PRICE_OF_A_PLACE: f64 = 0.05;
+const PRICE_OF_A_PLACE: f64 = 0.01;
 
 /// What is believed of a first retry before it was tried, where no other services say it: successes and failures.
 const BEFORE: (f64, f64) = (2.0, 2.0);
