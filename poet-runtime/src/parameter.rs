@@ -283,8 +283,9 @@ pub static OPEN_FOR: Parameter = Parameter {
     per_failure: false,
     min: 1.0,
     max: 1_800.0,
-    // What suits services is between a second and an hour, and outages are rare.
-    step: Step::Times { up: 4.0, down: 4.0, least: 1.0 },
+    // What suits services is between a second and an hour, and outages are rare. Asking too early costs a call a wait,
+    // asking too late all that come meanwhile.
+    step: Step::Times { up: 4.0, down: 8.0, least: 1.0 },
     default: |profile| profile.open_for.as_secs_f64(),
     about: "how long the circuit stays open before it is first probed",
     share: None,
