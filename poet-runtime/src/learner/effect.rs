@@ -8,8 +8,8 @@
 //! `ln(1 + b y) >= b y + (ln(1 - b) + b) y^2` for `y >= -1`, bounds it from below by sums that can be merged. A
 //! difference of a tenth takes about 80 calls that are much alike, where the stitched empirical Bernstein bound takes 140.
 
-use crate::evidence::{Effect, EffectSum, History, Key};
-use crate::outcome::Arm;
+use crate::evidence::{Effect, EffectSum, History, Key, bin_outage};
+use crate::outcome::{Arm, Ending};
 use crate::profile::Utility;
 use crate::store::Realised;
 use statrs::function::erf::erf;
@@ -72,6 +72,16 @@ impl Worth {
             sum: self.sum + NOTHING * self.refused,
             squares: self.squares + NOTHING * NOTHING * self.refused,
             refused: 0.0,
+        }
+    }
+
+    /// As many calls as tell as much where they come in clusters of this size, all of which go the same way.
+    pub(crate) fn in_clusters_of(self, size: f64) -> Self {
+        Self {
+            calls: self.calls / size,
+            sum: self.sum / size,
+            squares: self.squares / size,
+            refused: self.refused / size,
         }
     }
 
@@ -140,15 +150,59 @@ impl Difference {
 
 /// What was counted about every revision of a target.
 #[derive(Debug, Default)]
-pub(crate) struct Effects(Vec<(Effect, u64)>);
+pub(crate) struct Effects {
+    of_revisions: Vec<(Effect, u64)>,
+    troubles: BTreeMap<i64, Troubles>,
+}
+
+/// What one hour saw of outages, and the calls it is compared by.
+#[derive(Clone, Copy, Debug, Default)]
+struct Troubles {
+    calls: u64,
+    outages: u64,
+    /// How long they took together.
+    seconds: f64,
+}
 
 impl Effects {
     pub(crate) fn read(history: &History) -> Self {
-        let effects = history.cells().filter_map(|(_, key, count)| match key {
-            Key::Effect(effect) => Some((effect, count)),
-            _ => None,
-        });
-        Self(effects.collect())
+        let mut effects = Self::default();
+        for (hour, key, count) in history.cells() {
+            match key {
+                Key::Effect(effect) => effects.of_revisions.push((effect, count)),
+                // Those that were answered from memory or joined others met no outage.
+                Key::Call(Ending::Done | Ending::Failed | Ending::OutcomeUnknown | Ending::CircuitOpen) => {
+                    effects.troubles.entry(hour).or_default().calls += count;
+                }
+                Key::Outage(bin) => {
+                    let troubles = effects.troubles.entry(hour).or_default();
+                    troubles.outages += count;
+                    troubles.seconds += count as f64 * bin_outage(bin).as_secs_f64();
+                }
+                _ => {}
+            }
+        }
+        effects
+    }
+
+    /// How many calls an outage meets, of those seen before an hour; 1 where none was.
+    ///
+    /// Calls that meet the same outage fail together, so that they say no more than one of them does about what made the
+    /// difference: whether it came after a value had moved is chance. (The design effect of samples in clusters; Kish
+    /// 1965.)
+    pub(crate) fn calls_of_an_outage(&self, before: i64) -> f64 {
+        let mut sum = Troubles::default();
+        for troubles in self.troubles.range(..before).map(|(_, troubles)| troubles) {
+            sum.calls += troubles.calls;
+            sum.outages += troubles.outages;
+            sum.seconds += troubles.seconds;
+        }
+        let hours = self.troubles.keys().next().map_or(0, |first| before - first);
+        if sum.outages == 0 || hours <= 0 {
+            return 1.0;
+        }
+        let per_second = sum.calls as f64 / (hours as f64 * 3_600.0);
+        (per_second * sum.seconds / sum.outages as f64).max(1.0)
     }
 
     /// Of the calls of one arm under the revisions after `after`, up to `until`.
@@ -167,7 +221,7 @@ impl Effects {
         let span = until.saturating_sub(after);
         let newest = u64::from(Effect::slot(until));
         let mut by_age: BTreeMap<u64, Worth> = BTreeMap::new();
-        for (effect, count) in self.0.iter().filter(|(effect, _)| effect.arm == arm) {
+        for (effect, count) in self.of_revisions.iter().filter(|(effect, _)| effect.arm == arm) {
             let age = (newest + Effect::SLOTS - u64::from(effect.slot)) % Effect::SLOTS;
             if age < span {
                 by_age.entry(age).or_default().add(effect.sum, *count);
@@ -188,8 +242,8 @@ impl Effects {
     /// Of the calls that were held out while nothing was on trial, and of those beside them.
     pub(crate) fn of_learning(&self) -> (Worth, Worth) {
         let (mut learned, mut unlearned) = (Worth::default(), Worth::default());
-        let mut slots: Vec<u16> =
-            self.0.iter().filter(|(effect, _)| effect.arm == Arm::Unlearned).map(|(effect, _)| effect.slot).collect();
+        let of_unlearned = self.of_revisions.iter().filter(|(effect, _)| effect.arm == Arm::Unlearned);
+        let mut slots: Vec<u16> = of_unlearned.map(|(effect, _)| effect.slot).collect();
         slots.sort_unstable();
         slots.dedup();
         for slot in slots {
@@ -201,7 +255,7 @@ impl Effects {
 
     fn sum(&self, of: impl Fn(&Effect) -> bool) -> Worth {
         let mut worth = Worth::default();
-        for (effect, count) in self.0.iter().filter(|(effect, _)| of(effect)) {
+        for (effect, count) in self.of_revisions.iter().filter(|(effect, _)| of(effect)) {
             worth.add(effect.sum, *count);
         }
         worth
@@ -211,6 +265,7 @@ impl Effects {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn worth(calls: u32, mean: f64) -> Worth {
         // Half of the calls 0.1 above the mean, half below.
@@ -273,6 +328,24 @@ mod tests {
         assert_eq!(worth.with_refused().calls, 20.0);
         assert!((worth.with_refused().mean() - 0.7).abs() < 1e-9);
         assert!((worth.mean() - 0.9).abs() < 1e-9);
+    }
+
+    #[test]
+    fn calls_that_meet_one_outage_tell_as_much_as_one_call_does() {
+        let mut history = History::default();
+        for hour in 10..20 {
+            history.add(hour, Key::Call(Ending::Done), 1_700);
+            history.add(hour, Key::Call(Ending::CircuitOpen), 100);
+            history.add(hour, Key::Call(Ending::Cached), 9_000);
+            history.add(hour, Key::Outage(crate::evidence::outage_bin(Duration::from_secs(64))), 2);
+        }
+        let effects = Effects::read(&history);
+        let size = effects.calls_of_an_outage(20);
+        assert!((size - 32.0).abs() < 1e-9, "half a call a second for 64 s: {size}");
+        assert_eq!(effects.calls_of_an_outage(10), 1.0, "none came before");
+        let (with, before) = (worth(60, 0.84), worth(10_000, 0.9));
+        assert!(with.is_worse_than(before) > 0.999);
+        assert!(with.in_clusters_of(size).is_worse_than(before.in_clusters_of(size)) < 0.9);
     }
 
     #[test]

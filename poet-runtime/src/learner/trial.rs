@@ -8,7 +8,8 @@
 //! * **It goes back** as soon as it is sure to do harm: calls with it are surely worth less than those held out, which
 //!   say that it is not the service that became worse. Less has to be sure where the circuit refuses nearly all calls
 //!   meanwhile: then waiting to be sure costs every one of them, and going back next to nothing. What calls share (a
-//!   circuit, a cache) cannot be held out, and is compared with the time before alone. A family that went back is frozen
+//!   circuit, a cache) cannot be held out, and is compared with the time before alone; there calls that meet the same
+//!   outage count as one, since whether one comes before a move or after it is chance. A family that went back is frozen
 //!   for [`FREEZE`].
 //! * **It is confirmed** at the end of the trial, if nothing speaks against it. From then on it is the last good value.
 //!
@@ -107,8 +108,15 @@ impl<'a> Trial<'a> {
     /// Whether it looks like harm: too little to go back, and too much to go on.
     fn is_suspect(&self, effects: &Effects) -> bool {
         let beside = self.held_out(effects).filter(|_| self.is_of_one_call());
-        let compared = beside.unwrap_or_else(|| self.before(effects));
-        self.lately(effects).into_iter().any(|learned| learned.is_worse_than(compared) >= SUSPECT)
+        let size = self.cluster(effects);
+        let compared = beside.unwrap_or_else(|| self.before(effects)).in_clusters_of(size);
+        self.lately(effects).into_iter().any(|learned| learned.in_clusters_of(size).is_worse_than(compared) >= SUSPECT)
+    }
+
+    /// How many calls tell as much as one of them. Those that are held out meet the outages that others meet; those of
+    /// another time meet other ones.
+    fn cluster(&self, effects: &Effects) -> f64 {
+        if self.is_of_one_call() { 1.0 } else { effects.calls_of_an_outage(self.changed.hour()) }
     }
 
     /// The calls with the last good values, before it moved.
@@ -151,7 +159,9 @@ impl<'a> Trial<'a> {
     fn refuses(&self, effects: &Effects, beside: Option<Worth>, utility: &Utility) -> Option<Realised> {
         let latest = effects.under(self.revision, Arm::InForce);
         let is_cleared = |held| latest.calls >= FEWEST && latest.is_worse_than(held) < LIKELY;
-        if latest.refused() < 2.0 * PACE.0.max(latest.calls) || beside.is_some_and(is_cleared) {
+        // More than an outage refuses as the service always had them.
+        let telling = PACE.0.max(latest.calls).max(2.0 * self.cluster(effects));
+        if latest.refused() < 2.0 * telling || beside.is_some_and(is_cleared) {
             return None;
         }
         let (all, before) = (latest.with_refused(), effects.under(self.good, Arm::InForce).with_refused());
@@ -166,11 +176,13 @@ impl<'a> Trial<'a> {
         let comparable = beside.is_some() || !self.is_of_one_call();
         let compared = beside.unwrap_or(before);
         let fewest = if beside.is_some() { FEWEST } else { PACE.0 };
+        let size = self.cluster(effects);
         let lately = self.lately(effects).into_iter().filter(|learned| comparable && learned.calls >= fewest);
         for learned in lately {
-            let worse = learned.is_worse_than(compared);
-            let is_sure = || worse >= SURE || learned.less(compared).high < 0.0;
-            let is_old = || learned.calls >= CALLS || learned.less(before).high < 0.0;
+            let [told, by, by_before] = [learned, compared, before].map(|worth| worth.in_clusters_of(size));
+            let worse = told.is_worse_than(by);
+            let is_sure = || worse >= SURE || told.less(by).high < 0.0;
+            let is_old = || learned.calls >= CALLS || told.less(by_before).high < 0.0;
             if worse >= LIKELY && (is_sure() || (beside.is_some() && is_old())) {
                 let realised = learned.less(compared).realised(utility, learned.calls, compared.calls);
                 return Verdict::RollBack(realised, if beside.is_some() { Beside::HeldOut } else { Beside::Before });
@@ -301,8 +313,9 @@ pub(crate) fn is_frozen(subject: &Subject<'_>, effects: &Effects, moving: &str) 
     let did_harm = |row: &ParameterRow| {
         let of = |revision| effects.under(revision, Arm::InForce).with_refused();
         let since = of(row.revision);
+        let size = effects.calls_of_an_outage(row.changed.hour());
         match went_back_by_before(row).filter(|_| since.calls >= PACE.0) {
-            Some(trial) => of(trial).is_worse_than(since) >= SUSPECT,
+            Some(trial) => of(trial).in_clusters_of(size).is_worse_than(since.in_clusters_of(size)) >= SUSPECT,
             None => true,
         }
     };
