@@ -8,7 +8,7 @@ mod backoff;
 #[cfg(test)]
 mod bad;
 mod batch;
-mod circuit;
+pub(crate) mod circuit;
 mod concurrency;
 pub(crate) mod degradation;
 mod draws;

@@ -2,7 +2,7 @@
 //!
 //! `schema` counts the incompatible changes. New fields may come at any time without one.
 
-use super::{Execution, InForce, Report, Target, Times};
+use super::{Cascade, Execution, InForce, Outages, Report, Target, Times};
 use crate::outcome::{FailureKind, Withheld};
 use crate::store::{ParameterChange, ParameterRow, TargetKey};
 use serde_json::{Map, Value, json};
@@ -79,6 +79,7 @@ fn target(target: &Target) -> Value {
             "cache_hit_rate": target.vitals.cache_hit_rate(),
             "degradation_skill": target.degradation_skill,
         },
+        "outages": target.outages.as_ref().map(outages),
         "latency": target.latency.map(times),
         "given_up": target.given_up,
         "call_time": target.call_time.map(times),
@@ -91,6 +92,20 @@ fn named(target: &TargetKey, mut body: Value) -> Value {
     body["service"] = json!(target.service);
     body["operation"] = json!(target.operation);
     body
+}
+
+fn outages(outages: &Outages) -> Value {
+    let Cascade { risk, rank, interval, hours } = outages.cascade;
+    json!({
+        "count": outages.count,
+        "recovery_time": {
+            "p50": outages.recovery_p50.map(|time| time.as_secs_f64()),
+            "p90": outages.recovery_p90.map(|time| time.as_secs_f64()),
+        },
+        "transient_failures": outages.transient_share,
+        "cascade_risk": risk.as_str(),
+        "cascade": { "rank": rank, "interval": [interval.0, interval.1], "hours": hours },
+    })
 }
 
 fn times(times: Times) -> Value {

@@ -5,6 +5,7 @@
 //! running process would.
 
 pub mod json;
+mod outages;
 pub mod text;
 
 #[cfg(test)]
@@ -20,6 +21,8 @@ use crate::profile::Profile;
 use crate::store::{OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Standing, Store, StoreError, TargetKey};
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+pub use outages::{Cascade, CascadeRisk, Outages};
 
 /// How far back evidence is read.
 const EVIDENCE: Duration = Duration::from_secs(90 * 24 * 3_600);
@@ -99,6 +102,8 @@ pub struct Target {
     /// By how much knowing how its last attempts went beats knowing its mean rate, in foretelling whether the next one
     /// fails: a Brier skill, at most 1; `None` where too little was seen.
     pub degradation_skill: Option<f64>,
+    /// The times when it was down; `None` where it never was.
+    pub outages: Option<Outages>,
     /// How long attempts took that were answered.
     pub latency: Option<Times>,
     /// Attempts given up on after the limit.
@@ -285,6 +290,7 @@ impl Target {
             condition: Condition::of(&vitals, Profile::GENERAL.success_target),
             vitals,
             degradation_skill: degradation::skill(&degradation::counted(history, now)),
+            outages: Outages::of(history, now),
             latency: Times::of_sketch(&sketch),
             given_up: sketch.censored() as u64,
             call_time: Times::of(&mut times),

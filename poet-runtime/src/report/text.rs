@@ -2,12 +2,13 @@
 //!
 //! Percent and units stand here only; a machine reads [`json`](super::json).
 
-use super::{Execution, InForce, Report, Target, Times};
+use super::{Cascade, CascadeRisk, Execution, InForce, Outages, Report, Target, Times};
 use crate::clock::Wall;
 use crate::evidence::Tried;
 use crate::outcome::{FailureKind, Withheld};
 use crate::parameter::{self, Parameter, Unit};
 use crate::store::{ParameterChange, ParameterRow, Realised, Standing, TargetKey};
+use std::time::Duration;
 
 /// The widest line that is written, as far as names allow.
 pub const WIDTH: usize = 100;
@@ -157,6 +158,9 @@ fn summary(out: &mut Lines, target: &Target) {
     if let Some(rate) = target.cache_hit_rate {
         facts.push(("from cache", format!("{:.1} % of the calls", 100.0 * rate)));
     }
+    if let Some(seen) = &target.outages {
+        facts.push(("outages", outages(seen)));
+    }
     if let Some(latency) = target.latency {
         facts.push((
             "answered in",
@@ -171,6 +175,29 @@ fn summary(out: &mut Lines, target: &Target) {
     for (label, fact) in facts {
         out.wrapped_after(&format!("  {label:<12} "), &fact);
     }
+}
+
+fn outages(seen: &Outages) -> String {
+    let within = |time: Option<Duration>| time.map_or("-".to_owned(), |time| Unit::Seconds.show(time.as_secs_f64()));
+    let mut said = format!(
+        "{}: half were over within {}, nine in ten within {}",
+        seen.count,
+        within(seen.recovery_p50),
+        within(seen.recovery_p90),
+    );
+    if let Some(share) = seen.transient_share {
+        said += &format!("; {:.0} % of failed attempts belong to none", 100.0 * share);
+    }
+    let Cascade { risk, rank, interval: (low, high), hours } = seen.cascade;
+    said += &match risk {
+        CascadeRisk::Unknown => "; whether load brings it down is not known".to_owned(),
+        CascadeRisk::Low | CascadeRisk::High => format!(
+            "; the risk that load brings it down is {} (the {hours} hours in which one began rank at {rank:.2} of 0 to 1 \
+             by their load, 90 % interval {low:.2}-{high:.2})",
+            risk.as_str()
+        ),
+    };
+    said
 }
 
 fn health(target: &Target) -> String {

@@ -4,15 +4,23 @@
 //! up and q while it is down; at odds of 20 to 1 the circuit closes. So `ln 20 / ln(p / q)` of them are needed: one or
 //! two, where a service that is down answers nothing, more where it often does. q is a Beta posterior from probes that
 //! failed and from the times the circuit had closed and opened again at once; it begins with one in twenty.
+//!
+//! Where outages come with our load ([`Cascade`]), all the calls that waited may bring it down again: there the odds are
+//! 400 to 1, which takes about twice as many probes. That is looked at once a day, and holds until the next.
 
+use super::cascade::{Cascade, CascadeRisk};
 use super::seen::Seen;
 use crate::learner::Subject;
 use crate::learner::guard::{MIN_SAMPLE, Proposal, step};
 use crate::parameter::SUCCESS_THRESHOLD;
-use serde_json::json;
+use serde_json::{Value, json};
 
-/// The odds at which the service is believed to be back.
+/// The odds at which the service is believed to be back, and those where it goes down under load.
 const ODDS: f64 = 20.0;
+const ODDS_UNDER_LOAD: f64 = 400.0;
+
+/// Where the evidence of a move says that load brings the service down.
+const BROUGHT_DOWN: &str = "goes_down_under_load";
 
 /// Proposes one step, where probes were seen.
 pub(super) fn propose(subject: &Subject<'_>, seen: &Seen) -> Option<Proposal> {
@@ -20,17 +28,21 @@ pub(super) fn propose(subject: &Subject<'_>, seen: &Seen) -> Option<Proposal> {
     let belief = seen.succeeds_down();
     let bounds = (SUCCESS_THRESHOLD.min, SUCCESS_THRESHOLD.max);
     let says = (up / belief.mean()).ln();
-    let ideal = if says > 0.0 { (ODDS.ln() / says).ceil() } else { bounds.1 };
+    let is_brought_down = goes_down_under_load(subject);
+    let odds = if is_brought_down { ODDS_UNDER_LOAD } else { ODDS };
+    let ideal = if says > 0.0 { (odds.ln() / says).ceil() } else { bounds.1 };
     let old = subject.before(&SUCCESS_THRESHOLD, None).round();
     let new = step(&SUCCESS_THRESHOLD, old, ideal, bounds);
     if new == old {
         return None;
     }
     // So many good probes are enough where no more of them succeed than this while the service is down.
-    let enough = |probes: f64| up * ODDS.powf(-1.0 / probes);
+    let enough = |probes: f64| up * odds.powf(-1.0 / probes);
     let confidence = if new < old { belief.below(enough(new)) } else { belief.above(enough(old)) };
     let mut evidence = seen.successes();
     evidence["ideal"] = json!(ideal);
+    evidence[BROUGHT_DOWN] = json!(is_brought_down);
+    let load = if is_brought_down { "; it goes down when more is asked" } else { "" };
     Some(Proposal {
         parameter: &SUCCESS_THRESHOLD,
         after: None,
@@ -43,9 +55,19 @@ pub(super) fn propose(subject: &Subject<'_>, seen: &Seen) -> Option<Proposal> {
         confidence,
         predicted: None,
         act: true,
-        reason: format!("{}: after {ideal} in a row it is back, 20 to 1", seen.successes_in_words()),
+        reason: format!("{}{load}: after {ideal} in a row it is back, {odds} to 1", seen.successes_in_words()),
         evidence,
     })
+}
+
+/// Whether outages come with load: as the evidence says by the hour, or as it said when the value moved.
+fn goes_down_under_load(subject: &Subject<'_>) -> bool {
+    if let Some(hourly) = subject.hourly {
+        return Cascade::read(hourly, subject.now).risk == CascadeRisk::High;
+    }
+    let before = subject.row(&SUCCESS_THRESHOLD, None);
+    let evidence = before.and_then(|row| serde_json::from_str::<Value>(&row.evidence).ok());
+    evidence.is_some_and(|evidence| evidence[BROUGHT_DOWN] == true)
 }
 
 #[cfg(test)]
@@ -88,6 +110,25 @@ mod tests {
         world.history.add(world.hour, Key::Probed(AttemptClass::Failure(FailureKind::Timeout)), 2_000);
         world.history.add(world.hour, Key::Circuit(Circuit::Relapsed), 2_000);
         assert!(settled(world) > 3);
+    }
+
+    #[test]
+    fn where_it_goes_down_under_load_more_of_them_are_needed() {
+        // Outages of every fifth busy hour, or at whatever hour.
+        let after = |is_loaded: bool| {
+            let mut world = world(200, 0);
+            for hour in 0..240 {
+                world.hour += 1;
+                let is_busy = hour % 24 < 10;
+                world.history.add(world.hour, Key::Attempt(AttemptClass::Success), 100);
+                world.history.add(world.hour, Key::Call(Ending::Done), if is_busy { 1_000 } else { 100 } + hour);
+                let goes_down = if is_loaded { is_busy && hour % 5 == 0 } else { hour % 7 == 0 };
+                world.history.add(world.hour, Key::Circuit(Circuit::Opened), u64::from(goes_down));
+            }
+            world.hour += 1;
+            settled(world)
+        };
+        assert_eq!((after(false), after(true)), (1, 2));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Learns the circuit: when it opens, when it is probed, and when it closes.
 
+mod cascade;
 mod closing;
 mod opening;
 mod probing;
@@ -8,6 +9,8 @@ mod seen;
 use super::Subject;
 use super::guard::Proposal;
 use seen::Seen;
+
+pub use cascade::{Cascade, CascadeRisk};
 
 /// Proposes a step of each of its parameters that the evidence speaks about.
 pub(crate) fn propose(subject: &Subject<'_>) -> Vec<Proposal> {
