@@ -4,8 +4,10 @@
 //! framework with it; wall time follows through an [`Anchor`], a pair of instants taken together. The call path
 //! reads monotonic time only: outcomes are dated later, on the recorder's thread.
 
+use crate::lock::lock;
 use chrono::{DateTime, TimeZone, Utc};
 use std::fmt;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Where the framework takes time from.
@@ -27,7 +29,7 @@ pub struct Clock(Source);
 #[derive(Clone, Debug)]
 enum Source {
     System,
-    Virtual(Anchor),
+    Virtual(Arc<Mutex<Anchor>>),
 }
 
 impl Clock {
@@ -40,7 +42,26 @@ impl Clock {
     /// Starts the wall clock at `wall` and lets it follow tokio's (usually paused) time from here on.
     #[must_use]
     pub fn virtual_from(wall: Wall) -> Self {
-        Self(Source::Virtual(Anchor { instant: monotonic(), wall }))
+        Self(Source::Virtual(Arc::new(Mutex::new(Anchor { instant: monotonic(), wall }))))
+    }
+
+    /// Corrects a virtual wall clock and all its copies, as a person or a time server corrects that of a machine: it shows
+    /// `wall` now and goes on from there. Monotonic time takes no notice. Nothing happens to the machine's own clock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use poet_runtime::{Clock, Wall};
+    ///
+    /// let clock = Clock::virtual_from(Wall::from_millis(1_700_000_000_000));
+    /// let (copy, before) = (clock.clone(), clock.now());
+    /// clock.correct(Wall::from_millis(1_600_000_000_000));
+    /// assert!(copy.wall() < Wall::from_millis(1_700_000_000_000) && copy.now() >= before);
+    /// ```
+    pub fn correct(&self, wall: Wall) {
+        if let Source::Virtual(anchor) = &self.0 {
+            *lock(anchor) = Anchor { instant: monotonic(), wall };
+        }
     }
 
     /// The monotonic time, which is tokio's.
@@ -61,7 +82,7 @@ impl Clock {
     pub fn anchor(&self) -> Anchor {
         match &self.0 {
             Source::System => Anchor { instant: Instant::now(), wall: Wall::from(SystemTime::now()) },
-            Source::Virtual(anchor) => *anchor,
+            Source::Virtual(anchor) => *lock(anchor),
         }
     }
 

@@ -8,7 +8,7 @@ use super::tally::Tally;
 use crate::random::{SplitMix64, hash};
 use poet_runtime::service::{AttemptContext, Caller, Failure, Fetched, Request};
 use poet_runtime::store::BoxFuture;
-use poet_runtime::{Class, Clock, Error, Profile, Runtime};
+use poet_runtime::{Class, Clock, Error, Profile, Runtime, Wall};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -131,6 +131,12 @@ impl Fleet {
     #[must_use]
     pub fn second(&self) -> f64 {
         self.clock.now().saturating_duration_since(self.began).as_secs_f64()
+    }
+
+    /// Sets the wall clock of the clients ahead by so many seconds, or back.
+    pub(super) fn correct(&self, by: f64) {
+        let shown = self.clock.wall().millis();
+        self.clock.correct(Wall::from_millis(shown.saturating_add((by * 1_000.0) as i64)));
     }
 
     /// How long the world lives, in seconds.

@@ -37,6 +37,8 @@ pub struct World {
     pub steps: Vec<Step>,
     /// What becomes different while it lives, in order.
     pub changes: Vec<Change>,
+    /// When the wall clock of its clients is corrected, in seconds of the world, and by how many seconds.
+    pub corrections: Vec<(f64, f64)>,
     /// The pins of policies that hold every parameter at a value, by the names of the policies.
     pub statics: BTreeMap<String, Static>,
     /// What shall come of it.

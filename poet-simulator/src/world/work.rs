@@ -68,6 +68,7 @@ pub fn run(run: &Run, mut progress: impl FnMut(f64)) -> Lived {
     let time = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     time.expect("a runtime needs no more than a thread").block_on(async move {
         let life = Life::begin(run);
+        tokio::spawn(correct(life.fleet.clone(), run.world.clone()));
         let mut under_way = JoinSet::new();
         let mut chance = SplitMix64::of(run.seed, 1, 0);
         let end = life.fleet.seconds();
@@ -97,6 +98,14 @@ pub fn run(run: &Run, mut progress: impl FnMut(f64)) -> Lived {
         while under_way.join_next().await.is_some() {}
         life.end().await
     })
+}
+
+/// Corrects the wall clock of the clients when it is time.
+async fn correct(fleet: Arc<Fleet>, world: Arc<World>) {
+    for (second, by) in &world.corrections {
+        tokio::time::sleep(super::fleet::seconds(second - fleet.second())).await;
+        fleet.correct(*by);
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -112,6 +112,7 @@ fn meaning(reader: &mut Reader<'_>, table: &mut Table<'_>, name: &str, folder: O
     let services = services::read(reader, table);
     let steps = steps(reader, table, &services);
     let changes = services::changes(reader, table, &services);
+    let corrections = corrections(reader, table);
     let statics = statics(reader, table, &services);
     let goals = goals::read(reader, table);
     World {
@@ -131,6 +132,7 @@ fn meaning(reader: &mut Reader<'_>, table: &mut Table<'_>, name: &str, folder: O
         services,
         steps,
         changes,
+        corrections,
         statics,
         goals,
     }
@@ -204,6 +206,21 @@ fn client(reader: &mut Reader<'_>, table: &mut Table<'_>) -> Client {
     client.patience = reader.number_or(&mut own, "patience", &(0.0..=864_000.0), client.patience);
     reader.refuse_rest(&own);
     client
+}
+
+fn corrections(reader: &mut Reader<'_>, table: &mut Table<'_>) -> Vec<(f64, f64)> {
+    let list = table.take("corrections").and_then(|field| reader.list(&field)).unwrap_or_default();
+    let mut corrections: Vec<(f64, f64)> = Vec::new();
+    for field in list {
+        let Some(mut own) = reader.table(&field) else { continue };
+        let day = reader.number_or(&mut own, "day", &(0.0..=3_650.0), 0.0);
+        let time = own.take("time").and_then(|field| reader.time(&field)).unwrap_or(0.0);
+        let by = reader.number_or(&mut own, "by", &(-864_000.0..=864_000.0), 3_600.0);
+        reader.refuse_rest(&own);
+        corrections.push((day * 86_400.0 + time, by));
+    }
+    corrections.sort_by(|a, b| a.0.total_cmp(&b.0));
+    corrections
 }
 
 fn steps(reader: &mut Reader<'_>, table: &mut Table<'_>, services: &[Model]) -> Vec<Step> {
