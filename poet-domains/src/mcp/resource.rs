@@ -368,7 +368,7 @@ impl McpRequest {
 impl Caller for Session {
     fn attempt<'a>(&'a self, request: &'a Request, attempt: AttemptContext) -> BoxFuture<'a, Result<Fetched, Failure>> {
         Box::pin(async move {
-            let due = Due::of_attempt(attempt.until);
+            let due = Due::of_attempt(attempt);
             let answer = self.call_once(&request.operation, &request.arguments, &due, None).await.map_err(failure)?;
             Ok(Fetched::from(answer.value))
         })
@@ -398,7 +398,7 @@ async fn list(
     let call =
         ServiceCall { repeatable: true, deadline, coalesce, ..ServiceCall::new(service, LIST, &MCP_INTEGRATION) };
     let answer =
-        runtime.call(&call, |attempt| async move { fleet.list(Due::of_attempt(attempt.until)).await.map_err(failure) });
+        runtime.call(&call, |attempt| async move { fleet.list(Due::of_attempt(attempt)).await.map_err(failure) });
     Ok(answer.await?.value)
 }
 

@@ -12,6 +12,7 @@ use super::fault::{Fault, McpError};
 use super::input::Helpers;
 use super::{classify, sdk};
 use poet_runtime::Clock;
+use poet_runtime::service::AttemptContext;
 use serde_json::{Map, Value};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -475,10 +476,11 @@ impl Due {
         self.connected
     }
 
-    /// For an attempt that the pipeline drops at that moment, and then says itself which of its limits it was.
-    pub(super) fn of_attempt(until: Instant) -> Self {
+    /// For an attempt that the pipeline drops when its time is up, which progress puts off, and then says itself which of
+    /// its limits it was.
+    pub(super) fn of_attempt(attempt: AttemptContext) -> Self {
         const NEVER_REACHED: Duration = Duration::from_secs(1);
-        Self { answered: until + NEVER_REACHED, ..Self::of(until) }
+        Self { answered: attempt.deadline + NEVER_REACHED, ..Self::of(attempt.until) }
     }
 }
 

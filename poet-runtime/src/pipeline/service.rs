@@ -72,8 +72,10 @@ impl<'a> ServiceCall<'a> {
 /// What an attempt is told.
 #[derive(Clone, Copy, Debug)]
 pub struct AttemptContext {
-    /// When the attempt will be dropped if it is not done.
+    /// When the attempt will be dropped if it is not done and has shown no [`progress`](crate::progress) by then.
     pub until: Instant,
+    /// When it will be dropped whatever it shows: the deadline of the call.
+    pub deadline: Instant,
     /// Whether no other attempt follows.
     pub last: bool,
 }
@@ -251,9 +253,10 @@ impl Runtime {
     {
         let mut flight = Flight::take_off(&self.0, target, None, written, true);
         flight.shown = call.shown;
+        let deadline = flight.deadline();
         let end = drive(
             &mut flight,
-            |last, until| attempt(AttemptContext { until, last }),
+            |last, until| attempt(AttemptContext { until, deadline, last }),
             |answer| answer.as_ref().err().map_or(Class::Success, |failure| failure.class),
         )
         .await;

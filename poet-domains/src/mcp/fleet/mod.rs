@@ -354,7 +354,7 @@ impl Caller for Voyage {
             let call = |session: Session, due: Due| async move {
                 session.call_once(&request.operation, &request.arguments, &due, None).await
             };
-            let answer = self.fleet.send(&self.tried, Due::of_attempt(attempt.until), call).await;
+            let answer = self.fleet.send(&self.tried, Due::of_attempt(attempt), call).await;
             Ok(Fetched::from(answer.map_err(failure)?.value))
         })
     }

@@ -156,7 +156,8 @@ async fn call(fleet: &Fleet, within: Duration) -> Result<String, McpError> {
 }
 
 async fn attempt(fleet: &Fleet, tried: &Mutex<Vec<u64>>, within: Duration) -> Result<String, McpError> {
-    let due = Due::of_attempt(Clock::system().now() + within);
+    let until = Clock::system().now() + within;
+    let due = Due::of_attempt(AttemptContext { until, deadline: until, last: true });
     let send = |session: Session, due: Due| async move { session.call_once("tool", &Map::new(), &due, None).await };
     fleet.send(tried, due, send).await.map(|answer| answer.text)
 }
