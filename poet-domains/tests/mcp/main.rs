@@ -18,6 +18,7 @@ mod matrix;
 #[cfg(feature = "oauth")]
 mod oauth;
 mod plan;
+mod progress;
 mod recovery;
 mod registry;
 mod resource;

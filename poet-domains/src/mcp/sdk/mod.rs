@@ -9,6 +9,7 @@ mod http;
 mod ledger;
 #[cfg(feature = "oauth")]
 mod oauth;
+mod progress;
 mod sse;
 mod stdio;
 #[cfg(feature = "websocket")]
@@ -18,6 +19,7 @@ use self::http::{MAX_ANSWER, WireError, deepest};
 use self::ledger::{Ledger, Noted};
 #[cfg(feature = "oauth")]
 pub(super) use self::oauth::Authorizer;
+use self::progress::Progress;
 use self::stdio::LastWords;
 use crate::mcp::connection::{Era, Limits, McpConnection, Pending, Target, ToolAnswer, ToolCall, ToolInfo};
 use crate::mcp::fault::{Fault, McpError};
@@ -164,12 +166,13 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     let changes = client.changes.clone();
-    let ledger = Ledger::default();
-    let transport = Noted::new(transport.into_transport(), ledger.clone());
+    let (ledger, progress) = (Ledger::default(), Progress::default());
+    let transport = Noted::new(transport.into_transport(), ledger.clone(), progress.clone());
     match serve_client_with_lifecycle(client, transport, mode).await {
         Ok(service) => {
             service.peer().set_response_cache_config(ClientCacheConfig::disabled()).await;
-            Ok(Connection { service, tools: Mutex::new(Arc::from([])), changes, listed_after: 0.into(), ledger, words })
+            let tools = Mutex::new(Arc::from([]));
+            Ok(Connection { service, tools, changes, listed_after: 0.into(), ledger, progress, words })
         }
         Err(error) => Err(explained(from_handshake(error), words.as_ref()).await),
     }
@@ -252,6 +255,7 @@ struct Connection {
     /// How many changes had been announced when the tools were listed.
     listed_after: AtomicU64,
     ledger: Ledger,
+    progress: Progress,
     words: Option<LastWords>,
 }
 
@@ -284,7 +288,17 @@ impl Connection {
         };
         let id = handle.id.clone();
         let mut cancel = CancelOnDrop { peer, id: Some(id.clone()) };
-        let Some(answer) = bounded(until, &mut handle.rx).await else {
+        let mut reports = self.progress.of(handle.progress_token.clone());
+        let answered = async {
+            loop {
+                tokio::select! {
+                    biased;
+                    answer = &mut handle.rx => return answer,
+                    () = reports.advance() => poet_runtime::progress(),
+                }
+            }
+        };
+        let Some(answer) = bounded(until, answered).await else {
             // Too late for everybody: the guard tells the server.
             return Err(McpError::new(Fault::Timeout { sent: true }, ""));
         };

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// An MCP server over streamable HTTP on a port of this machine, in this process.
 ///
@@ -141,7 +142,8 @@ fn answer(desk: &Mutex<Desk>, asked: &Asked) -> Action {
         tool.execute(&asked.arguments)
     });
     let change = std::mem::take(&mut lock(desk).changed);
-    acted(asked, answer, worked.unwrap_or(Ok(Value::Null)), change)
+    let place = if change { Place::AfterNews } else { Place::Response };
+    acted(asked, answer, worked.unwrap_or(Ok(Value::Null)), place)
 }
 
 impl Desk {
@@ -156,14 +158,26 @@ impl Desk {
     }
 }
 
+/// Where an answer stands.
+#[derive(Clone, Copy)]
+enum Place {
+    /// It is the response.
+    Response,
+    /// Before it stands that the tools have changed.
+    AfterNews,
+    /// On a stream that has begun.
+    Stream,
+}
+
 /// What is sent for an answer.
-fn acted(asked: &Asked, answer: Answer, worked: Result<Value, String>, change: bool) -> Action {
-    let send = |message: Value| {
-        if !change {
-            return Action::Send(json_http(200, &[], &message));
+fn acted(asked: &Asked, answer: Answer, worked: Result<Value, String>, place: Place) -> Action {
+    let send = |message: Value| match place {
+        Place::Response => Action::Send(json_http(200, &[], &message)),
+        Place::AfterNews => {
+            let told = json!({ "jsonrpc": "2.0", "method": "notifications/tools/list_changed" });
+            Action::Close(sse_http(&(event(&told) + &event(&message))))
         }
-        let told = json!({ "jsonrpc": "2.0", "method": "notifications/tools/list_changed" });
-        Action::Close(sse_http(&(event(&told) + &event(&message))))
+        Place::Stream => Action::Close(event(&message).into_bytes()),
     };
     match answer {
         Answer::Done => send(asked.carrying(&match worked {
@@ -173,6 +187,10 @@ fn acted(asked: &Asked, answer: Answer, worked: Result<Value, String>, change: b
         Answer::Value(value) => send(asked.carrying(&result(&value))),
         Answer::ToolError(text) => send(asked.carrying(&failed(&text))),
         Answer::RpcError { code, message } => send(rpc_error(&asked.id, code, &message)),
+        // The head of a response stands before everything else.
+        Answer::Status { .. } | Answer::Garbage if matches!(place, Place::Stream) => {
+            Action::Close(b"data: <html>It works!</html>\n\n".to_vec())
+        }
         Answer::Status { status, retry_after } => {
             let seconds = retry_after.map(|wait| wait.as_secs().to_string());
             let headers: Vec<_> = seconds.iter().map(|seconds| ("Retry-After", seconds.as_str())).collect();
@@ -181,7 +199,13 @@ fn acted(asked: &Asked, answer: Answer, worked: Result<Value, String>, change: b
         Answer::Hang => Action::Hold(Vec::new()),
         Answer::Refused | Answer::Lost => Action::Close(Vec::new()),
         Answer::Garbage => Action::Send(http(200, &[("content-type", "application/json")], b"<html>It works!</html>")),
-        Answer::After(wait, then) => Action::After(wait, Box::new(acted(asked, *then, worked, change))),
+        Answer::Progress { reports, every, then } => {
+            let report = |n| (every, event(&asked.report(f64::from(n))).into_bytes());
+            let head = (Duration::ZERO, if matches!(place, Place::Stream) { Vec::new() } else { sse_http("") });
+            let bits = std::iter::once(head).chain((1..=reports).map(report)).collect();
+            Action::Bits(bits, Box::new(acted(asked, *then, worked, Place::Stream)))
+        }
+        Answer::After(wait, then) => Action::After(wait, Box::new(acted(asked, *then, worked, place))),
     }
 }
 

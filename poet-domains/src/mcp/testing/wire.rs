@@ -33,6 +33,8 @@ pub enum Action {
     Together(usize, Vec<u8>),
     /// Sends the first bytes and closes the connection, and the second ones to who resumes the stream.
     Resume(Vec<u8>, Vec<u8>),
+    /// Sends each of these bytes after its time, and does so then.
+    Bits(Vec<(Duration, Vec<u8>)>, Box<Action>),
     /// Does so after that time.
     After(Duration, Box<Action>),
 }
@@ -62,6 +64,8 @@ pub struct Asked {
     pub state: Value,
     /// The answers it brings to what the tool had asked for.
     pub answers: Value,
+    /// What its progress is reported under; null where nobody wants to know.
+    pub progress_token: Value,
 }
 
 impl Asked {
@@ -76,6 +80,13 @@ impl Asked {
     pub fn result(&self, text: &str) -> Value {
         let content = json!([{ "type": "text", "text": text }]);
         self.carrying(&json!({ "content": content, "isError": false }))
+    }
+
+    /// The message that reports that it has come so far.
+    #[must_use]
+    pub fn report(&self, progress: f64) -> Value {
+        let params = json!({ "progressToken": self.progress_token, "progress": progress });
+        json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": params })
     }
 
     /// The message with this result.
@@ -318,6 +329,16 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
                     *lock(&shared.resumable) = Some(second);
                     (first, false)
                 }
+                Action::Bits(bits, then) => {
+                    for (wait, bytes) in bits {
+                        tokio::time::sleep(wait).await;
+                        if stream.write_all(&bytes).await.is_err() {
+                            return;
+                        }
+                    }
+                    action = *then;
+                    continue;
+                }
                 Action::After(wait, then) => {
                     tokio::time::sleep(wait).await;
                     action = *then;
@@ -404,7 +425,8 @@ fn answer(shared: &Shared, request: &Request) -> Action {
                 calls.len() - 1
             };
             let (state, answers) = (param("requestState"), param("inputResponses"));
-            (shared.script)(&Asked { before, id, tool, arguments, state, answers })
+            let progress_token = param("_meta")["progressToken"].clone();
+            (shared.script)(&Asked { before, id, tool, arguments, state, answers, progress_token })
         }
         "notifications/cancelled" => {
             shared.cancels.fetch_add(1, Ordering::SeqCst);
