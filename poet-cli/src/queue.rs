@@ -200,6 +200,7 @@ fn show(job: &Job, arguments: bool, now: Wall, style: Style) -> String {
     line("worker", job.owner.clone());
     line("leased until", moment(job.until));
     line("execution", job.execution.clone());
+    line("taken on", job.accepted.as_ref().map(|_| "by the service, which is asked what came of it".to_owned()));
     line(if job.state.has_ended() { "error" } else { "last error" }, job.error.clone());
     line("decided", job.resolved.clone());
     line("result", job.result.as_ref().map(Value::to_string));
@@ -247,6 +248,7 @@ fn brief(job: &Job) -> Value {
         "attempts": job.attempts,
         "max_attempts": job.max_attempts,
         "worker": job.owner,
+        "taken_on": job.accepted.is_some(),
         "until": moment(job.until),
         "execution": job.execution,
         "error": job.error,

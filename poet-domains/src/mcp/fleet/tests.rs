@@ -157,7 +157,7 @@ async fn call(fleet: &Fleet, within: Duration) -> Result<String, McpError> {
 
 async fn attempt(fleet: &Fleet, tried: &Mutex<Vec<u64>>, within: Duration) -> Result<String, McpError> {
     let until = Clock::system().now() + within;
-    let due = Due::of_attempt(AttemptContext { until, deadline: until, last: true });
+    let due = Due::of_attempt(AttemptContext { until, deadline: until, last: true, may_be_accepted: false });
     let send = |session: Session, due: Due| async move { session.call_once("tool", &Map::new(), &due, None).await };
     fleet.send(tried, due, send).await.map(|answer| answer.text)
 }
