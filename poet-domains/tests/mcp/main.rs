@@ -27,5 +27,6 @@ mod server;
 mod sse_faults;
 mod stdio_faults;
 mod streams;
+mod tasks;
 #[cfg(feature = "websocket")]
 mod websocket_faults;

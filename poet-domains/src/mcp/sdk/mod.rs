@@ -12,6 +12,7 @@ mod oauth;
 mod progress;
 mod sse;
 mod stdio;
+mod tasks;
 #[cfg(feature = "websocket")]
 mod websocket;
 
@@ -24,6 +25,7 @@ use self::stdio::LastWords;
 use crate::mcp::connection::{Era, Limits, McpConnection, Pending, Target, ToolAnswer, ToolCall, ToolInfo};
 use crate::mcp::fault::{Fault, McpError};
 use crate::mcp::input::{Helpers, Person, Question};
+use crate::mcp::task::{Called, TaskState};
 use ::rmcp::ClientHandler;
 use ::rmcp::model::{
     CallToolRequest, CallToolRequestParams, CallToolResult, CancelledNotification, CancelledNotificationParam,
@@ -381,21 +383,37 @@ impl McpConnection for Connection {
         })
     }
 
-    fn call<'a>(&'a self, call: ToolCall<'a>) -> Pending<'a, ToolAnswer> {
+    fn task<'a>(&'a self, id: &'a str, until: Instant) -> Pending<'a, TaskState> {
+        Box::pin(self.task_state(id, until))
+    }
+
+    fn cancel_task<'a>(&'a self, id: &'a str, until: Instant) -> Pending<'a, ()> {
+        Box::pin(self.drop_task(id, until))
+    }
+
+    fn call<'a>(&'a self, call: ToolCall<'a>) -> Pending<'a, Called> {
         Box::pin(async move {
-            let (mut kept, mut answers) = (None, None);
+            let (mut kept, mut answers, mut offers) = (None, None, call.tasks);
             for round in 0..MAX_ROUNDS {
                 let mut params =
                     CallToolRequestParams::new(call.name.to_owned()).with_arguments(call.arguments.clone());
                 params.request_state = kept.take();
                 params.input_responses = answers.take();
                 let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
-                let mut options = PeerRequestOptions::no_options();
-                if let Some(meta) = call.meta.clone() {
-                    options = options.with_meta(meta.into());
-                }
-                match self.request(request, options, Some(call.until)).await? {
-                    ServerResult::CallToolResult(result) => return Ok(answer(result)),
+                let options = self.options(call.meta.clone(), offers);
+                let result = match self.request(request, options, Some(call.until)).await {
+                    // Refused before it did anything, and made of what the tool needs to be called at all.
+                    Err(error) if round == 0 && !offers && tasks::is_wanted(&error) => {
+                        offers = true;
+                        continue;
+                    }
+                    result => result?,
+                };
+                match result {
+                    ServerResult::CallToolResult(result) => return Ok(answer(result).into()),
+                    ServerResult::CreateTaskResult(created) => {
+                        return Ok(Called::TakenOn(tasks::task(created.task)));
+                    }
                     // The server wants to be asked again with what it gave us to keep, and with what a person answers.
                     ServerResult::InputRequiredResult(InputRequiredResult {
                         input_requests, request_state, ..

@@ -2,6 +2,7 @@
 
 use super::answer::{Answer, Call};
 use super::bytes::{event, http, json_http, rpc_error, sse_http};
+use super::tasks::Tasks;
 use super::tool::Tool;
 use super::wire::{self, Action, Asked, Nature, Speaks, lock};
 use poet_runtime::config::ServiceConfig;
@@ -31,6 +32,7 @@ struct Desk {
     executions: Vec<(String, Map<String, Value>)>,
     /// Clients are to be told that the tools have changed.
     changed: bool,
+    tasks: Tasks,
 }
 
 impl Server {
@@ -57,9 +59,11 @@ impl Server {
             attempts: HashMap::new(),
             executions: Vec::new(),
             changed: false,
+            tasks: Tasks::default(),
         }));
-        let script = desk.clone();
-        let wire = wire::Server::start_with(nature, move |asked| answer(&script, asked)).await?;
+        let (script, others) = (desk.clone(), desk.clone());
+        let others = move |method: &str, params: &Value| lock(&others).tasks.answer(method, params);
+        let wire = wire::Server::start_answering(nature, move |asked| answer(&script, asked), others).await?;
         Ok(Self { wire, desk })
     }
 
@@ -124,6 +128,23 @@ impl Server {
         self.wire.forget_sessions();
     }
 
+    /// Forgets its tasks, as a server does that keeps them in memory and is started again.
+    pub fn forget_tasks(&self) {
+        lock(&self.desk).tasks.forget();
+    }
+
+    /// How often it was asked how a task stands.
+    #[must_use]
+    pub fn asked_about_tasks(&self) -> usize {
+        lock(&self.desk).tasks.asked
+    }
+
+    /// How many tasks were cancelled by clients.
+    #[must_use]
+    pub fn cancelled_tasks(&self) -> usize {
+        lock(&self.desk).tasks.cancelled
+    }
+
     /// Ends the server and waits until its port is free.
     pub async fn stop(self) -> SocketAddr {
         self.wire.stop().await
@@ -136,12 +157,16 @@ fn answer(desk: &Mutex<Desk>, asked: &Asked) -> Action {
         return Action::Send(json_http(200, &[], &error));
     };
     // The desk is free meanwhile: what a tool does is the user's, and may look at the server.
-    let answer = tool.decides(&call);
+    let answer = offered(tool.decides(&call), asked);
     let worked = answer.executes().then(|| {
         lock(desk).executions.push((asked.tool.clone(), asked.arguments.clone()));
         tool.execute(&asked.arguments)
     });
     let change = std::mem::take(&mut lock(desk).changed);
+    if let Answer::Task { takes, then, .. } = answer {
+        let task = lock(desk).tasks.take_on(takes, *then, worked.unwrap_or(Ok(Value::Null)));
+        return Action::Send(json_http(200, &[], &asked.carrying(&task)));
+    }
     let place = if change { Place::AfterNews } else { Place::Response };
     acted(asked, answer, worked.unwrap_or(Ok(Value::Null)), place)
 }
@@ -155,6 +180,17 @@ impl Desk {
         *number += 1;
         *attempt += 1;
         Some((tool, Call { number: *number, attempt: *attempt, arguments: asked.arguments.clone() }))
+    }
+}
+
+/// What becomes of a task that the client takes, or does not take.
+fn offered(answer: Answer, asked: &Asked) -> Answer {
+    match answer {
+        Answer::Task { required: true, .. } if !asked.takes_tasks => {
+            Answer::rpc_error(-32021, "Missing required client capability: io.modelcontextprotocol/tasks")
+        }
+        Answer::Task { takes, then, .. } if !asked.takes_tasks => then.after(takes),
+        answer => answer,
     }
 }
 
@@ -205,12 +241,14 @@ fn acted(asked: &Asked, answer: Answer, worked: Result<Value, String>, place: Pl
             let bits = std::iter::once(head).chain((1..=reports).map(report)).collect();
             Action::Bits(bits, Box::new(acted(asked, *then, worked, Place::Stream)))
         }
+        // Taken on before; inside another answer it is none.
+        Answer::Task { then, .. } => acted(asked, *then, worked, place),
         Answer::After(wait, then) => Action::After(wait, Box::new(acted(asked, *then, worked, place))),
     }
 }
 
 /// A result of the protocol: an object as structured content, anything else as text.
-fn result(value: &Value) -> Value {
+pub(super) fn result(value: &Value) -> Value {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let mut result = json!({ "content": [{ "type": "text", "text": text }], "isError": false });
     if value.is_object() {
@@ -219,7 +257,7 @@ fn result(value: &Value) -> Value {
     result
 }
 
-fn failed(text: &str) -> Value {
+pub(super) fn failed(text: &str) -> Value {
     json!({ "content": [{ "type": "text", "text": text }], "isError": true })
 }
 

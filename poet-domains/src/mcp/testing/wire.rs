@@ -66,6 +66,8 @@ pub struct Asked {
     pub answers: Value,
     /// What its progress is reported under; null where nobody wants to know.
     pub progress_token: Value,
+    /// Whether a task will do in the place of the answer.
+    pub takes_tasks: bool,
 }
 
 impl Asked {
@@ -132,9 +134,12 @@ impl Default for Nature {
 }
 
 type Script = dyn Fn(&Asked) -> Action + Send + Sync;
+/// What is answered to other requests, by method and parameters: a result, or the code and message of an error.
+type Others = dyn Fn(&str, &Value) -> Option<Result<Value, (i32, String)>> + Send + Sync;
 
 struct Shared {
     script: Box<Script>,
+    others: Box<Others>,
     unknown: Unknown,
     sessions: Mutex<HashSet<String>>,
     tools: Mutex<Vec<Value>>,
@@ -183,9 +188,24 @@ impl Server {
         nature: Nature,
         script: impl Fn(&Asked) -> Action + Send + Sync + 'static,
     ) -> io::Result<Self> {
+        Self::start_answering(nature, script, |_, _| None).await
+    }
+
+    /// Starts one of this nature that answers other requests too, by method and parameters: with a result, or the code
+    /// and message of an error.
+    ///
+    /// # Errors
+    ///
+    /// If its address cannot be listened on.
+    pub async fn start_answering(
+        nature: Nature,
+        script: impl Fn(&Asked) -> Action + Send + Sync + 'static,
+        others: impl Fn(&str, &Value) -> Option<Result<Value, (i32, String)>> + Send + Sync + 'static,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(nature.address).await?;
         let shared = Arc::new(Shared {
             script: Box::new(script),
+            others: Box::new(others),
             unknown: nature.unknown,
             sessions: Mutex::default(),
             tools: Mutex::new(nature.tools),
@@ -425,8 +445,11 @@ fn answer(shared: &Shared, request: &Request) -> Action {
                 calls.len() - 1
             };
             let (state, answers) = (param("requestState"), param("inputResponses"));
-            let progress_token = param("_meta")["progressToken"].clone();
-            (shared.script)(&Asked { before, id, tool, arguments, state, answers, progress_token })
+            let meta = param("_meta");
+            let progress_token = meta["progressToken"].clone();
+            let extensions = &meta["io.modelcontextprotocol/clientCapabilities"]["extensions"];
+            let takes_tasks = extensions["io.modelcontextprotocol/tasks"].is_object();
+            (shared.script)(&Asked { before, id, tool, arguments, state, answers, progress_token, takes_tasks })
         }
         "notifications/cancelled" => {
             shared.cancels.fetch_add(1, Ordering::SeqCst);
@@ -435,6 +458,14 @@ fn answer(shared: &Shared, request: &Request) -> Action {
             Action::Send(http(202, &[], b""))
         }
         _ if id.is_null() => Action::Send(http(202, &[], b"")),
-        _ => Action::Send(json_http(200, &[], &rpc_error(&id, -32601, "Method not found"))),
+        _ => Action::Send(json_http(
+            200,
+            &[],
+            &match (shared.others)(method, &message["params"]) {
+                Some(Ok(answer)) => result(answer),
+                Some(Err((code, text))) => rpc_error(&id, code, &text),
+                None => rpc_error(&id, -32601, "Method not found"),
+            },
+        )),
     }
 }
