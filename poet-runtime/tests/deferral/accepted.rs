@@ -1,10 +1,10 @@
 //! Calls that a service takes on and does in its own time: waited for within the deadline, or a job that asks.
 
-use crate::service::{Act, DAY, MINUTE, SECOND, World, deferrable, is_made, queued, working, write};
+use crate::service::{Act, DAY, MINUTE, PROFILE, SECOND, World, deferrable, is_made, queued, working, write};
 use poet_runtime::config::{Config, QueueConfig, ServiceConfig};
 use poet_runtime::defer::{MemoryQueue, Note, Reason, State};
 use poet_runtime::evidence::{Key, Sketch};
-use poet_runtime::service::{Failure, News, Request};
+use poet_runtime::service::{Failure, News, Request, ServiceCall};
 use poet_runtime::store::{MemoryStore, Store, TargetKey};
 use poet_runtime::{Class, Disposition, Ending, Error, Priority, Runtime};
 use serde_json::json;
@@ -45,6 +45,18 @@ async fn a_call_that_may_not_be_put_off_waits_and_asks_when_it_is_told_to() {
     assert_eq!((reply.elapsed(), began.elapsed()), (25 * SECOND, 25 * SECOND));
     assert_eq!((world.service.made().len(), world.service.asked().len()), (1, 3));
     assert!(world.service.called_off().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_it_inside_an_attempt_of_its_own_is_alive_as_long_as_the_service_is_at_it() {
+    let world = world(third);
+    let (timeout, deadline) = (Some(12 * SECOND), Some(MINUTE));
+    let outer = ServiceCall { timeout, deadline, ..ServiceCall::new("shop", "order", &PROFILE) };
+    let inner = async |_| {
+        let reply = world.call(Request { deadline: Some(MINUTE), ..write(json!(7)) }).await;
+        reply.map(|reply| reply.value().clone()).map_err(|error| Failure::new(Class::Permanent, error))
+    };
+    assert_eq!(world.runtime.call(&outer, inner).await.unwrap().value, json!({ "done": 7 }));
 }
 
 #[tokio::test(start_paused = true)]

@@ -221,7 +221,11 @@ pub(super) async fn follow(
             break;
         }
         match ask(runtime, request, caller, &accepted.token, Some(left)).await {
-            Ok(News::Working(still)) => *accepted = still,
+            Ok(News::Working(still)) => {
+                // Whoever waits for this is alive.
+                crate::progress();
+                *accepted = still;
+            }
             Ok(News::Done(fetched)) => return Some(Ok(fetched)),
             Ok(News::Failed(failure)) => return Some(Err(error_of(request, failure))),
             Ok(News::Forgotten) => return Some(Err(forgotten(request))),
