@@ -6,11 +6,13 @@
 //! not answer. Connecting is done once for all who wait for it, in a task of its own, so that a caller that gives up
 //! does not make the next one start again. A replaced connection is closed when its last call has ended.
 
+mod tasks;
+
 use super::checks::Checks;
 use super::connection::{Era, Limits, McpConnection, Pending, Target, ToolAnswer, ToolCall, ToolInfo};
 use super::fault::{Fault, McpError};
 use super::input::Helpers;
-use super::task::{Called, Task, TaskState};
+use super::task::Called;
 use super::{classify, sdk};
 use poet_runtime::Clock;
 use poet_runtime::service::AttemptContext;
@@ -204,26 +206,6 @@ impl Session {
         }
     }
 
-    async fn wait_for(
-        &self,
-        mut task: Task,
-        tool: &str,
-        arguments: &Map<String, Value>,
-        due: &Due,
-    ) -> Result<ToolAnswer, McpError> {
-        while timeout_at(due.answered.into(), tokio::time::sleep(task.ask_in)).await.is_ok() {
-            match self.follow_once(&task.id, tool, arguments, due).await? {
-                TaskState::Working(still) => task = still,
-                TaskState::Ended(end) => return end,
-            }
-        }
-        let session = self.clone();
-        tokio::spawn(
-            async move { session.forgo(&task.id, Clock::system().now() + session.0.limits.health_probe).await },
-        );
-        Err(McpError::new(Fault::Timeout { sent: true }, "the server is still at its task"))
-    }
-
     /// Asks the server for its tools; ends by `until`.
     ///
     /// # Errors
@@ -254,31 +236,6 @@ impl Session {
         };
         let answer = judged(result, known.is_some())?;
         self.0.checks.accept(tool, known, arguments, answer).map(Called::from)
-    }
-
-    /// Asks how a task stands, by which a call of that tool is done. What it ended with is looked at as any answer is.
-    pub(super) async fn follow_once(
-        &self,
-        id: &str,
-        tool: &str,
-        arguments: &Map<String, Value>,
-        due: &Due,
-    ) -> Result<TaskState, McpError> {
-        let live = self.live(due.connected).await?;
-        let end = match self.watch(&live, live.connection.task(id, due.answered)).await? {
-            TaskState::Working(task) => return Ok(TaskState::Working(task)),
-            TaskState::Ended(end) => end,
-        };
-        let tools = live.connection.tools();
-        let known = tools.iter().find(|known| known.name == tool);
-        let end = judged(end, known.is_some());
-        Ok(TaskState::Ended(end.and_then(|answer| self.0.checks.accept(tool, known, arguments, answer))))
-    }
-
-    /// Tells the server that nobody wants a task any more.
-    pub(super) async fn forgo(&self, id: &str, until: Instant) -> Result<(), McpError> {
-        let live = self.live(until).await?;
-        self.watch(&live, live.connection.cancel_task(id, until)).await
     }
 
     pub(super) async fn list_once(&self, due: &Due) -> Result<Arc<[ToolInfo]>, McpError> {

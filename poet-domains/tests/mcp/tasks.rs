@@ -7,7 +7,7 @@ use poet_domains::mcp::testing::{Answer, Server, Tool};
 use poet_domains::mcp::{Fault, Limits, McpRequest, McpResource, Session, Target};
 use poet_runtime::config::{Config, QueueConfig, ServiceConfig};
 use poet_runtime::defer::{DeferralQueue, MemoryQueue, Note, Reason, State, Ticket};
-use poet_runtime::{Disposition, Error, Reply, Runtime};
+use poet_runtime::{Class, Disposition, Error, Reply, Runtime};
 use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
 
@@ -139,6 +139,30 @@ async fn what_may_be_repeated_is_started_again_after_the_server_forgot_its_task(
     server.forget_tasks();
     assert_eq!(ticket.wait(LONG).await.unwrap().value(), &json!({ "id": 7 }));
     assert_eq!(executions(&server), 2);
+}
+
+#[tokio::test]
+async fn a_session_never_says_that_a_call_was_not_sent_whose_task_it_lost_sight_of() {
+    let server = server(Answer::Done.only_as_task(NEVER)).await;
+    let session = Session::new(Target::http(server.url()), Limits::default());
+    session.list_tools(Instant::now() + LONG).await.unwrap();
+    let call = |within: Duration| {
+        let (session, until) = (session.clone(), Instant::now() + within);
+        tokio::spawn(async move { by(until, session.call("export", &Map::new(), until, None)).await })
+    };
+    let forgotten = call(LONG);
+    while server.executions("export").is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    server.forget_tasks();
+    assert_eq!(forgotten.await.unwrap().unwrap_err().class(), Class::Network { sent: true });
+
+    let unreachable = call(Duration::from_secs(2));
+    while server.executions("export").len() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    server.stop().await;
+    assert_eq!(unreachable.await.unwrap().unwrap_err().class(), Class::Timeout);
 }
 
 /// How a call ends whose task ends so: for who waits, and for whose job asks.
