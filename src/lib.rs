@@ -80,7 +80,7 @@ pub use poet_runtime::__private;
 #[doc(inline)]
 pub use poet_runtime::{
     AsPriority, Class, Classify, Disposition, Error, ExecutionId, Priority, Reply, UnknownPriority, is_pending,
-    warnings,
+    progress, warnings,
 };
 
 #[doc = include_str!("../docs/attribute.md")]

@@ -200,6 +200,8 @@ fn show(job: &Job, arguments: bool, now: Wall, style: Style) -> String {
     line("worker", job.owner.clone());
     line("leased until", moment(job.until));
     line("execution", job.execution.clone());
+    let then = if job.state == State::Pending { "asked what came of it" } else { "not asked any more, and may go on" };
+    line("taken on", job.accepted.as_ref().map(|_| format!("by the service, which is {then}")));
     line(if job.state.has_ended() { "error" } else { "last error" }, job.error.clone());
     line("decided", job.resolved.clone());
     line("result", job.result.as_ref().map(Value::to_string));
@@ -247,6 +249,7 @@ fn brief(job: &Job) -> Value {
         "attempts": job.attempts,
         "max_attempts": job.max_attempts,
         "worker": job.owner,
+        "taken_on": job.accepted.is_some(),
         "until": moment(job.until),
         "execution": job.execution,
         "error": job.error,

@@ -5,7 +5,7 @@
 //! spawned inside the function is not inside the call and inherits nothing.
 
 use crate::site::{Learning, Priority};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::mem;
 use std::pin::pin;
@@ -43,6 +43,45 @@ const MAX_WARNINGS: usize = 100;
 
 thread_local! {
     static CURRENT: RefCell<Option<Context>> = const { RefCell::new(None) };
+}
+
+thread_local! {
+    /// Signs of life that attempts polled on this thread have given. It only rises: whoever polls an attempt compares.
+    static SIGNS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How many signs of life were given on this thread: as many more after polling an attempt, it is alive.
+pub(crate) fn signs() -> u64 {
+    SIGNS.get()
+}
+
+/// Says that the attempt this is called in is getting on, so that it is waited for anew.
+///
+/// For an attempt that takes long and shows that it advances: a download that gets another part, a service that reports
+/// progress. The limit of an attempt (`timeout`) then counts from here; the deadline of the call stays what it is. Call
+/// it only for what truly advances, from within the attempt itself: in the body of an annotated function, or in the
+/// future that a client gave the runtime. It costs a nanosecond, and anywhere else it does nothing.
+///
+/// What is alive inside a function keeps the attempt of that function alive too.
+///
+/// # Examples
+///
+/// ```
+/// # #[derive(Default)] struct Download(u8);
+/// # impl Download { async fn next(&mut self) -> Option<Vec<u8>> { self.0 += 1; (self.0 < 3).then(Vec::new) } }
+/// async fn read(mut download: Download) -> usize {
+///     let mut parts = 0;
+///     while let Some(part) = download.next().await {
+///         poet_runtime::progress();
+///         parts += 1;
+///     }
+///     parts
+/// }
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// assert_eq!(runtime.block_on(read(Download::default())), 2);
+/// ```
+pub fn progress() {
+    SIGNS.set(SIGNS.get().wrapping_add(1));
 }
 
 /// Makes the context in `slot` the current one while `f` runs, and puts it back whatever happens.

@@ -44,7 +44,7 @@ pub mod workbench;
 pub use cache::{Cache, CacheStats};
 pub use classify::Classify;
 pub use clock::{Anchor, Clock, Wall};
-pub use context::{AsPriority, warnings};
+pub use context::{AsPriority, progress, warnings};
 pub use error::Error;
 pub use health::{Condition, Health, ServiceHealth};
 pub use learner::degradation::Degradation;

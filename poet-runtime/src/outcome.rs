@@ -278,6 +278,8 @@ pub struct Attempt {
     pub load: u8,
     /// What it had to do with a second copy of the same request.
     pub hedge: Hedge,
+    /// The longest it gave no sign of life, where it gave any before it ended; `None` means that it gave none.
+    pub silent: Option<Duration>,
 }
 
 impl Attempt {
@@ -305,6 +307,7 @@ impl Attempt {
             waited: None,
             load: 0,
             hedge: Hedge::None,
+            silent: None,
         }
     }
 }

@@ -501,6 +501,8 @@ pub struct Values {
     pub attempt_timeout: Duration,
     /// Whether [`Values::attempt_timeout`] was pinned by a person.
     pub attempt_timeout_pinned: bool,
+    /// Whether a sign of life lets the time for one attempt begin anew.
+    pub progress_extends: bool,
     /// The delay before the first retry.
     pub base_delay: Duration,
     /// The longest delay before a retry.
@@ -553,6 +555,7 @@ impl Values {
             max_retries: [profile.max_retries; FailureKind::ALL.len()],
             attempt_timeout: profile.attempt_timeout,
             attempt_timeout_pinned: false,
+            progress_extends: true,
             base_delay: profile.base_delay,
             max_delay: profile.max_delay,
             growth: Growth::Doubling,

@@ -71,7 +71,7 @@ fn encode(values: &Values) -> [u64; WORDS] {
     let mut retries = [0; 8];
     retries[..FailureKind::ALL.len()].copy_from_slice(&values.max_retries);
     retries[6] = values.held_out;
-    retries[7] = u8::from(values.attempt_timeout_pinned);
+    retries[7] = u8::from(values.attempt_timeout_pinned) | u8::from(values.progress_extends) << 1;
     let [a, b, c, d, e, f] = values.failure_threshold;
     [
         u64::from_le_bytes(retries),
@@ -105,7 +105,8 @@ fn decode(words: &[u64; WORDS]) -> Values {
     Values {
         max_retries,
         attempt_timeout: duration(words[1]),
-        attempt_timeout_pinned: retries[7] != 0,
+        attempt_timeout_pinned: retries[7] & 1 != 0,
+        progress_extends: retries[7] & 2 != 0,
         base_delay: duration(words[2]),
         max_delay: duration(words[3]),
         growth: growth(quarter(words[12], 2)),
@@ -189,6 +190,7 @@ mod tests {
             max_retries: [n as u8; FailureKind::ALL.len()],
             attempt_timeout: Duration::new(u64::from(n), n),
             attempt_timeout_pinned: n % 2 == 1,
+            progress_extends: n % 3 == 1,
             base_delay: Duration::from_millis(u64::from(n)),
             max_delay: Duration::from_micros(u64::from(n)),
             growth: growth(n as u16),

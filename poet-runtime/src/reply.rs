@@ -2,7 +2,7 @@
 
 use crate::defer::Ticket;
 use crate::error::Error;
-use crate::pipeline::service::Answer;
+use crate::pipeline::service::{Accepted, Answer};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::fmt;
@@ -95,6 +95,8 @@ impl fmt::Display for ExecutionId {
 pub struct Reply {
     answer: Answer<Arc<Value>>,
     cost: Option<f64>,
+    /// What the service said instead of an answer, where a worker is to ask for it later.
+    accepted: Option<Box<Accepted>>,
 }
 
 /// The key of the object that stands where a value is not there yet. What contains it is never sent to a service.
@@ -111,7 +113,7 @@ impl Reply {
     /// The same for a value that others hold too.
     pub(crate) fn shared(answer: Answer<Arc<Value>>, price: Option<f64>) -> Self {
         let cost = price.map(|price| price * f64::from(answer.attempts));
-        Self { answer, cost }
+        Self { answer, cost, accepted: None }
     }
 
     /// The same reply at another price.
@@ -119,12 +121,22 @@ impl Reply {
         Self { cost, ..self }
     }
 
+    /// The same, of a service that took the call on.
+    pub(crate) fn accepted(self, accepted: Accepted) -> Self {
+        Self { accepted: Some(Box::new(accepted)), ..self }
+    }
+
+    /// What the service said instead of an answer.
+    pub(crate) fn is_accepted(&self) -> Option<&Accepted> {
+        self.accepted.as_deref()
+    }
+
     /// A reply without a value yet.
     pub(crate) fn pending(disposition: Disposition, elapsed: Duration, execution: ExecutionId) -> Self {
         let ticket = disposition.ticket().expect("only what has a ticket is pending");
         let value = json!({ PENDING: { "ticket": ticket.id(), "due": ticket.due().to_string() } });
         let answer = Answer { value: Arc::new(value), disposition, attempts: 0, elapsed, execution };
-        Self { answer, cost: None }
+        Self { answer, cost: None, accepted: None }
     }
 
     /// The same after attempts that were made before the call was put off.

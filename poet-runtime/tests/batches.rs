@@ -8,7 +8,7 @@ mod scripted;
 use poet_runtime::config::{CacheConfig, Config, ServiceConfig, ToolConfig};
 use poet_runtime::defer::MemoryQueue;
 use poet_runtime::evidence::Key;
-use poet_runtime::service::{AttemptContext, CacheWish, Caller, Failure, Fetched, Request};
+use poet_runtime::service::{Accepted, AttemptContext, CacheWish, Caller, Failure, Fetched, News, Request};
 use poet_runtime::store::{BoxFuture, MemoryStore, OutcomeRow, Store};
 use poet_runtime::{Class, Clock, Disposition, Ending, Error, Priority, Profile, Reply, Runtime, Wall};
 use scripted::{Scripted, answers};
@@ -68,7 +68,7 @@ async fn doubles(request: Request) -> Result<Value, Failure> {
 /// Makes the calls at once, and returns what each got, in their order.
 async fn at_once(
     runtime: &Runtime,
-    service: &Arc<Scripted>,
+    service: &Arc<impl Caller>,
     requests: impl IntoIterator<Item = Request>,
 ) -> Vec<Result<Reply, Error>> {
     let mut calls = JoinSet::new();
@@ -412,6 +412,40 @@ async fn what_the_service_says_about_answers_for_several_holds_for_each() {
         let reply = runtime.request(read(3), caller).await.unwrap();
         assert_eq!(matches!(reply.disposition(), Disposition::Cached { .. }), hit, "told {told:?}, {age} s");
     }
+}
+
+/// Takes calls for several on, and has done them when it is asked.
+#[derive(Debug)]
+struct TakesOn(Arc<Scripted>);
+
+impl Caller for TakesOn {
+    fn attempt<'a>(&'a self, request: &'a Request, attempt: AttemptContext) -> BoxFuture<'a, Result<Fetched, Failure>> {
+        if asked(request).is_none() {
+            return self.0.attempt(request, attempt);
+        }
+        let accepted = Accepted { token: "task".to_owned(), ask_in: Duration::from_secs(2) };
+        Box::pin(std::future::ready(Ok(accepted.into())))
+    }
+
+    fn ask<'a>(
+        &'a self,
+        request: &'a Request,
+        _: &'a str,
+        attempt: AttemptContext,
+    ) -> BoxFuture<'a, Result<News, Failure>> {
+        Box::pin(async move { Ok(News::Done(self.0.attempt(request, attempt).await?)) })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_for_several_that_the_service_takes_on_is_waited_for_and_each_has_its_answer() {
+    let (runtime, _) = runtime(bulk());
+    let service = answers(doubles);
+    let caller = Arc::new(TakesOn(service.clone()));
+    for (id, reply) in at_once(&runtime, &caller, (0..6).map(write)).await.into_iter().enumerate() {
+        assert_eq!(reply.unwrap().value(), &json!({ "double": id * 2 }));
+    }
+    assert_eq!(sizes(&service), [6]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -93,7 +93,7 @@ impl Caller for Service {
             if self.fails.load(Ordering::SeqCst) {
                 return Err(Failure::new(Class::Permanent, "scripted"));
             }
-            Ok(Fetched { value: json!(n), valid_for: *lock(&self.valid_for) })
+            Ok(Fetched { valid_for: *lock(&self.valid_for), ..Fetched::from(json!(n)) })
         })
     }
 }

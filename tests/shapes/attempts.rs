@@ -6,6 +6,7 @@ use poet::{Class, Error, poet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// Fails the first time it is asked.
 #[derive(Default)]
@@ -37,6 +38,16 @@ impl Unsteady {
     #[poet(service = "attempts", fallback = Self::spare)]
     async fn asked_once_with_fallback(&self, list: Vec<u8>) -> Answer<usize> {
         self.ask(&list)
+    }
+
+    #[poet(service = "attempts", timeout = "10s", deadline = "2m")]
+    async fn walked(&self, list: Vec<u8>) -> Answer<usize> {
+        for _ in &list {
+            tokio::time::sleep(Duration::from_secs(8)).await;
+            poet::progress();
+        }
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        Ok(list.len())
     }
 
     async fn spare(&self, list: Vec<u8>) -> Answer<usize> {
@@ -79,4 +90,12 @@ async fn what_is_not_idempotent_is_started_once() {
 async fn a_fallback_has_the_arguments_of_the_call() {
     keep_nothing();
     assert_eq!(Unsteady::default().asked_once_with_fallback(vec![1, 2, 3]).await.unwrap(), 103);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_shows_progress_is_given_up_only_once_it_shows_none_for_the_time_of_an_attempt() {
+    keep_nothing();
+    let began = tokio::time::Instant::now();
+    assert!(Unsteady::default().walked(vec![1, 2, 3]).await.is_err());
+    assert_eq!(began.elapsed().as_secs(), 34);
 }

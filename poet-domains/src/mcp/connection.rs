@@ -3,8 +3,9 @@
 //! The SDK breaks in minors and does almost no resilience, so nothing outside [`sdk`](super::sdk) names it. A fake, or
 //! a transport the SDK does not have, implements [`McpConnection`] and is supervised like any other.
 
-use super::fault::McpError;
+use super::fault::{Fault, McpError};
 use super::schema;
+use super::task::{Called, TaskState};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,7 +37,17 @@ pub trait McpConnection: Send + Sync + fmt::Debug {
     fn probe(&self, until: Instant) -> Pending<'_, ()>;
 
     /// Calls a tool. An answer that says `isError` is an answer here; [`ToolAnswer::into_value`] makes it an error.
-    fn call<'a>(&'a self, call: ToolCall<'a>) -> Pending<'a, ToolAnswer>;
+    fn call<'a>(&'a self, call: ToolCall<'a>) -> Pending<'a, Called>;
+
+    /// Asks how a task stands that this or an earlier connection was given.
+    fn task<'a>(&'a self, _id: &'a str, _until: Instant) -> Pending<'a, TaskState> {
+        Box::pin(std::future::ready(Err(McpError::new(Fault::Rpc { code: -32601 }, "there are no tasks here"))))
+    }
+
+    /// Tells the server that nobody wants a task any more. Whether it stops is its own affair.
+    fn cancel_task<'a>(&'a self, _id: &'a str, _until: Instant) -> Pending<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Whether the connection has ended for good. `false` is no promise: a wedged session looks alive.
     fn is_dead(&self) -> bool;
@@ -56,6 +67,8 @@ pub struct ToolCall<'a> {
     pub until: Instant,
     /// What stands in `_meta`, beside what the protocol puts there.
     pub meta: Option<Map<String, Value>>,
+    /// Whether a [`Task`](super::Task) will do in the place of the answer.
+    pub tasks: bool,
 }
 
 /// What a server says about one of its tools.

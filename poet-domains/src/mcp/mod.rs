@@ -9,6 +9,7 @@
 //! fleet       the endpoints of a service               choose one, keep its connections, fall back on another
 //! session     one supervised connection                connect once, share, probe, replace
 //! connection  what a connection is; plain types        a fake fits here
+//! task        what a server does in its own time        its token, and what is said of it
 //! input       what a tool asks of a person             and who answers
 //! oauth       who we are to an authorization server    feature `oauth`
 //! sdk         the only module that names the SDK
@@ -39,6 +40,7 @@ mod schema;
 mod sdk;
 mod session;
 mod step;
+mod task;
 mod templates;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -54,6 +56,7 @@ pub use registry::{Listing, RegisteredTool, Registry};
 pub(crate) use resource::caller;
 pub use resource::{McpRequest, McpResource, Repeatable};
 pub use session::{ConnectionState, Connector, Session};
+pub use task::{Called, Task, TaskState};
 pub use templates::{execute_workflow, workflow, workflows};
 
 use poet_runtime::Class;

@@ -9,9 +9,12 @@ use super::checks::Checks;
 use super::connection::{Limits, Target, ToolInfo};
 use super::fleet::{EndpointStatus, Fleet, Place, failure};
 use super::session::{Due, Session};
+use super::task;
 use crate::MCP_INTEGRATION;
 use poet_runtime::config::{Access, Endpoint, ServiceConfig, ToolConfig, Transport};
-use poet_runtime::service::{AttemptContext, CacheKey, CacheWish, Caller, Failure, Fetched, Request, ServiceCall};
+use poet_runtime::service::{
+    AttemptContext, CacheKey, CacheWish, Caller, Failure, Fetched, News, Request, ServiceCall,
+};
 use poet_runtime::store::BoxFuture;
 use poet_runtime::{AsPriority, Clock, Error, Priority, Reply, Runtime};
 use serde::Serialize;
@@ -20,7 +23,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The operation under which listing tools is learned and reported.
 const LIST: &str = "tools/list";
@@ -368,9 +371,33 @@ impl McpRequest {
 impl Caller for Session {
     fn attempt<'a>(&'a self, request: &'a Request, attempt: AttemptContext) -> BoxFuture<'a, Result<Fetched, Failure>> {
         Box::pin(async move {
-            let due = Due::of_attempt(attempt.until);
-            let answer = self.call_once(&request.operation, &request.arguments, &due, None).await.map_err(failure)?;
-            Ok(Fetched::from(answer.value))
+            let due = Due::of_attempt(attempt);
+            let called = self.call_once(&request.operation, &request.arguments, &due, None).await.map_err(failure)?;
+            Ok(task::fetched(called, str::to_owned))
+        })
+    }
+
+    fn ask<'a>(
+        &'a self,
+        request: &'a Request,
+        token: &'a str,
+        attempt: AttemptContext,
+    ) -> BoxFuture<'a, Result<News, Failure>> {
+        Box::pin(async move {
+            let due = Due::of_attempt(attempt);
+            let asking = self.follow_once(token, &request.operation, &request.arguments, &due);
+            task::news(asking.await, token)
+        })
+    }
+
+    fn asks_as(&self) -> &'static str {
+        task::ASK
+    }
+
+    fn call_off<'a>(&'a self, _: &'a Request, token: &'a str, until: Instant) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            // Nobody waits for what comes of it.
+            let _ = self.forgo(token, until).await;
         })
     }
 }
@@ -398,7 +425,7 @@ async fn list(
     let call =
         ServiceCall { repeatable: true, deadline, coalesce, ..ServiceCall::new(service, LIST, &MCP_INTEGRATION) };
     let answer =
-        runtime.call(&call, |attempt| async move { fleet.list(Due::of_attempt(attempt.until)).await.map_err(failure) });
+        runtime.call(&call, |attempt| async move { fleet.list(Due::of_attempt(attempt)).await.map_err(failure) });
     Ok(answer.await?.value)
 }
 

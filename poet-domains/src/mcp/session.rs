@@ -6,12 +6,16 @@
 //! not answer. Connecting is done once for all who wait for it, in a task of its own, so that a caller that gives up
 //! does not make the next one start again. A replaced connection is closed when its last call has ended.
 
+mod tasks;
+
 use super::checks::Checks;
 use super::connection::{Era, Limits, McpConnection, Pending, Target, ToolAnswer, ToolCall, ToolInfo};
 use super::fault::{Fault, McpError};
 use super::input::Helpers;
+use super::task::Called;
 use super::{classify, sdk};
 use poet_runtime::Clock;
+use poet_runtime::service::AttemptContext;
 use serde_json::{Map, Value};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -186,7 +190,8 @@ impl Session {
     /// # Errors
     ///
     /// If there is no connection, or no answer, or the answer is an error. What the tool itself calls an error
-    /// (`isError`) is [`Fault::Tool`]; what it does not call one and is, [`Fault::Masked`].
+    /// (`isError`) is [`Fault::Tool`]; what it does not call one and is, [`Fault::Masked`]. One that the server does in its
+    /// own time, by a task, is waited for, and cancelled at the end of the time.
     pub async fn call(
         &self,
         tool: &str,
@@ -194,7 +199,11 @@ impl Session {
         until: Instant,
         meta: Option<Map<String, Value>>,
     ) -> Result<ToolAnswer, McpError> {
-        self.call_once(tool, arguments, &Due::of(until), meta).await
+        let due = Due::of(until);
+        match self.call_once(tool, arguments, &due, meta).await? {
+            Called::Answered(answer) => Ok(answer),
+            Called::TakenOn(task) => self.wait_for(task, tool, arguments, &due).await,
+        }
     }
 
     /// Asks the server for its tools; ends by `until`.
@@ -212,17 +221,21 @@ impl Session {
         arguments: &Map<String, Value>,
         due: &Due,
         meta: Option<Map<String, Value>>,
-    ) -> Result<ToolAnswer, McpError> {
+    ) -> Result<Called, McpError> {
         let live = self.live(due.connected).await?;
         let tools = live.connection.tools();
         let known = tools.iter().find(|known| known.name == tool);
         if let Some(problem) = self.0.checks.refuse(tool, known, arguments) {
             return Err(McpError::new(Fault::Refused, problem));
         }
-        let call = ToolCall { name: tool, arguments, until: due.answered, meta };
-        let result = self.watch(&live, live.connection.call(call)).await;
+        let call = ToolCall { name: tool, arguments, until: due.answered, meta, tasks: due.tasks };
+        let result = match self.watch(&live, live.connection.call(call)).await {
+            Ok(Called::TakenOn(task)) => return Ok(Called::TakenOn(task)),
+            Ok(Called::Answered(answer)) => Ok(answer),
+            Err(error) => Err(error),
+        };
         let answer = judged(result, known.is_some())?;
-        self.0.checks.accept(tool, known, arguments, answer)
+        self.0.checks.accept(tool, known, arguments, answer).map(Called::from)
     }
 
     pub(super) async fn list_once(&self, due: &Due) -> Result<Arc<[ToolInfo]>, McpError> {
@@ -454,15 +467,17 @@ impl Live {
 pub(super) struct Due {
     connected: Instant,
     answered: Instant,
+    /// Whether it will do if the server takes it on by then.
+    tasks: bool,
 }
 
 impl Due {
     /// For a call that ends itself.
-    fn of(until: Instant) -> Self {
+    pub(super) fn of(until: Instant) -> Self {
         // A little earlier: that nothing was sent is known here, and lost if whoever waits drops the call first.
         const MARGIN: Duration = Duration::from_millis(5);
         let left = until.saturating_duration_since(Clock::system().now());
-        Self { connected: until.checked_sub(MARGIN.min(left / 4)).unwrap_or(until), answered: until }
+        Self { connected: until.checked_sub(MARGIN.min(left / 4)).unwrap_or(until), answered: until, tasks: false }
     }
 
     /// With less time to connect, so that there is some for another endpoint.
@@ -475,10 +490,12 @@ impl Due {
         self.connected
     }
 
-    /// For an attempt that the pipeline drops at that moment, and then says itself which of its limits it was.
-    pub(super) fn of_attempt(until: Instant) -> Self {
+    /// For an attempt that the pipeline drops when its time is up, which progress puts off, and then says itself which of
+    /// its limits it was.
+    pub(super) fn of_attempt(attempt: AttemptContext) -> Self {
         const NEVER_REACHED: Duration = Duration::from_secs(1);
-        Self { answered: until + NEVER_REACHED, ..Self::of(until) }
+        let (answered, tasks) = (attempt.deadline + NEVER_REACHED, attempt.may_be_accepted);
+        Self { answered, tasks, ..Self::of(attempt.until) }
     }
 }
 
@@ -554,12 +571,12 @@ mod tests {
             Box::pin(self.answer(until, ()))
         }
 
-        fn call<'a>(&'a self, call: ToolCall<'a>) -> Pending<'a, ToolAnswer> {
+        fn call<'a>(&'a self, call: ToolCall<'a>) -> Pending<'a, Called> {
             if call.name == "hang" {
                 return Box::pin(pending());
             }
             let answer = ToolAnswer::new(&[&self.number.to_string()], Vec::new(), None, false);
-            Box::pin(self.answer(call.until, answer))
+            Box::pin(self.answer(call.until, answer.into()))
         }
 
         fn is_dead(&self) -> bool {

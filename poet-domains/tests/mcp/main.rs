@@ -18,6 +18,7 @@ mod matrix;
 #[cfg(feature = "oauth")]
 mod oauth;
 mod plan;
+mod progress;
 mod recovery;
 mod registry;
 mod resource;
@@ -26,5 +27,6 @@ mod server;
 mod sse_faults;
 mod stdio_faults;
 mod streams;
+mod tasks;
 #[cfg(feature = "websocket")]
 mod websocket_faults;

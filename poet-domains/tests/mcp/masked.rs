@@ -13,7 +13,7 @@
 //! label `silent` is an error that looks like an empty success: nobody could tell, and it counts as neither.
 
 use poet_domains::mcp::{
-    Connector, Era, Fault, Limits, McpConnection, Pending, Session, ToolAnswer, ToolCall, ToolInfo,
+    Called, Connector, Era, Fault, Limits, McpConnection, Pending, Session, ToolAnswer, ToolCall, ToolInfo,
 };
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, VecDeque};
@@ -95,8 +95,8 @@ impl McpConnection for Replay {
         Box::pin(async { Ok(()) })
     }
 
-    fn call<'a>(&'a self, _: ToolCall<'a>) -> Pending<'a, ToolAnswer> {
-        Box::pin(async { Ok(self.answers.lock().unwrap().pop_front().expect("an answer for every call")) })
+    fn call<'a>(&'a self, _: ToolCall<'a>) -> Pending<'a, Called> {
+        Box::pin(async { Ok(self.answers.lock().unwrap().pop_front().expect("an answer for every call").into()) })
     }
 
     fn is_dead(&self) -> bool {

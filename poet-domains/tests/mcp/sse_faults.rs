@@ -1,7 +1,7 @@
 //! The fault table over HTTP+SSE.
 
 use crate::server::{Request, http, json_http, read, rpc_error, sse_http};
-use crate::streams::{DEADLINE, LONG, LOST, Play, Seen, call, connected};
+use crate::streams::{DEADLINE, LONG, LOST, PACE, Play, Seen, call, connected, reports};
 use poet_domains::mcp::{Fault, Limits, Session, Target};
 use poet_runtime::Class;
 use serde_json::Value;
@@ -98,6 +98,17 @@ fn take(shared: &Shared, request: &Request) -> Vec<u8> {
         Play::Answer | Play::Huge(_) => vec![Some(event)],
         Play::Silence => Vec::new(),
         Play::Stray(text) => vec![Some(text.to_owned()), Some(event)],
+        Play::Reports { rising, reports: many } => {
+            let stream = shared.stream.lock().unwrap().clone().unwrap();
+            tokio::spawn(async move {
+                for report in reports(&message, rising, many) {
+                    tokio::time::sleep(PACE).await;
+                    let _ = stream.send(Some(format!("data: {report}\n\n")));
+                }
+                let _ = stream.send(Some(event));
+            });
+            return http(202, &[], b"Accepted");
+        }
         Play::HangUp => vec![None],
         Play::Error(_) => return json_http(400, &[], &answer),
         Play::Refuse(response) => return response,

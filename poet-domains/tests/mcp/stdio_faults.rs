@@ -54,6 +54,13 @@ fn server() {
                     answer["id"] = json!(id.to_string());
                     send(answer);
                 }
+                "reports" | "repeats" => {
+                    for report in crate::streams::reports(&message, script == "reports", 8) {
+                        std::thread::sleep(crate::streams::PACE);
+                        send(report);
+                    }
+                    send(text("done"));
+                }
                 "shape" => send(result(json!({ "weather": "fine" }))),
                 "internal" => send(error(-32603)),
                 "huge" => send(text(&"x".repeat(20 * 1024 * 1024))),

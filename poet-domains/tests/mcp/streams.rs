@@ -12,6 +12,8 @@ use tokio::sync::Notify;
 
 /// What a call that comes to nothing is given.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(400);
+/// The time between two reports of progress.
+pub(crate) const PACE: Duration = Duration::from_millis(150);
 /// What a call that comes to something is given.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 /// A connection that was lost after the request had gone.
@@ -38,12 +40,24 @@ pub(crate) enum Play {
     Stray(&'static str),
     /// An answer of that many bytes.
     Huge(usize),
+    /// It is answered after that many reports of progress, each [`PACE`] after the one before; they rise, or all say the
+    /// same.
+    Reports { rising: bool, reports: u32 },
     /// The stream ends.
     HangUp,
     /// It is answered with an error of that code: in the body of a refusal, where there is one.
     Error(i32),
     /// The request is refused with these bytes, where there is a response to refuse it with.
     Refuse(Vec<u8>),
+}
+
+/// What is reported about a call before it is answered.
+pub(crate) fn reports(call: &Value, rising: bool, reports: u32) -> impl Iterator<Item = Value> {
+    let token = call["params"]["_meta"]["progressToken"].clone();
+    (1..=reports).map(move |n| {
+        let params = json!({ "progressToken": token, "progress": if rising { n } else { 1 } });
+        json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": params })
+    })
 }
 
 /// What a server remembers.

@@ -1,7 +1,7 @@
 //! The fault table over WebSockets.
 
 use crate::server::http;
-use crate::streams::{DEADLINE, LONG, LOST, Play, Seen, call, connected};
+use crate::streams::{DEADLINE, LONG, LOST, PACE, Play, Seen, call, connected, reports};
 use futures_util::{SinkExt, StreamExt};
 use poet_domains::mcp::{Fault, Limits, Session, Target};
 use poet_runtime::Class;
@@ -62,11 +62,19 @@ async fn serve(stream: TcpStream, seen: Arc<Seen>) {
     seen.connected();
     while let Some(Ok(message)) = socket.next().await {
         let Message::Text(text) = message else { continue };
-        let (play, answer) = seen.take(&serde_json::from_str(&text).unwrap());
+        let message = serde_json::from_str(&text).unwrap();
+        let (play, answer) = seen.take(&message);
         let answer = Message::text(answer.to_string());
         let messages = match play {
             Play::Answer | Play::Huge(_) | Play::Error(_) => vec![answer],
             Play::Silence => Vec::new(),
+            Play::Reports { rising, reports: many } => {
+                for report in reports(&message, rising, many) {
+                    tokio::time::sleep(PACE).await;
+                    let _ = socket.send(Message::text(report.to_string())).await;
+                }
+                vec![answer]
+            }
             Play::Stray(text) => vec![Message::text(text), Message::binary(text), Message::Ping("?".into()), answer],
             Play::HangUp => return,
             Play::Refuse(_) => vec![Message::Close(None)],

@@ -72,6 +72,9 @@ impl ServiceConfig {
             values.cache_ttl = ttl;
             hold(&CACHE_TTL, None);
         }
+        if let Some(extends) = tool.and_then(|tool| tool.progress_extends).or(self.progress_extends) {
+            values.progress_extends = extends;
+        }
         if let Some(deadline) = tool.and_then(|tool| tool.deadline).or(self.deadline) {
             values.deadline = deadline;
         }

@@ -132,6 +132,7 @@ fn service(reader: &mut Reader<'_>, name: &str, field: &Field<'_>, config: &Conf
     access(reader, &mut table, &mut service);
     service.masked_errors = tool::masked_errors(reader, &mut table).unwrap_or_default();
     service.schemas = tool::schemas(reader, &mut table).unwrap_or_default();
+    service.progress_extends = table.take("progress_extends").and_then(|field| reader.flag(&field));
     service.timezone = table.take("timezone").and_then(|field| timezone(reader, &field));
     service.learning = table.take("learning").and_then(|field| reader.choice(&field, &LEARNING, &[]));
     service.avoid = table.take("avoid").map(|field| windows(reader, &field)).unwrap_or_default();

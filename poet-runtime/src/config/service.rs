@@ -158,6 +158,8 @@ pub struct ServiceConfig {
     pub masked_errors: Check,
     /// Whether arguments and answers are held against the schemas that the service declares. Default [`Check::On`].
     pub schemas: Check,
+    /// Whether an attempt that shows progress is waited for anew; `None` means yes.
+    pub progress_extends: Option<bool>,
     /// The IANA time zone whose hours and weekdays its history is read in; `None` means UTC.
     pub timezone: Option<String>,
     /// What is done with what is learned about it; `None` means [`Config::learning`](super::Config::learning).
@@ -288,6 +290,13 @@ impl ServiceConfig {
         self
     }
 
+    /// Says whether an attempt that shows progress is waited for anew, within the deadline of its call.
+    #[must_use]
+    pub fn progress_extends(mut self, extends: bool) -> Self {
+        self.progress_extends = Some(extends);
+        self
+    }
+
     /// Says what is done with what is learned about the service.
     #[must_use]
     pub fn learning(mut self, learning: Learning) -> Self {
@@ -376,6 +385,7 @@ impl fmt::Debug for ServiceConfig {
             .field("deny", &self.deny)
             .field("masked_errors", &self.masked_errors)
             .field("schemas", &self.schemas)
+            .field("progress_extends", &self.progress_extends)
             .field("timezone", &self.timezone)
             .field("learning", &self.learning)
             .field("deadline", &self.deadline)
@@ -401,6 +411,8 @@ pub struct ToolConfig {
     /// Whether arguments and answers are held against the schemas that the service declares; `None` means as for the
     /// service.
     pub schemas: Option<Check>,
+    /// Whether an attempt that shows progress is waited for anew; `None` means as for the service.
+    pub progress_extends: Option<bool>,
     /// The price of one call, in the one currency that all prices are in.
     pub cost: Option<f64>,
     /// The longest one attempt may take.
@@ -487,6 +499,13 @@ impl ToolConfig {
     #[must_use]
     pub fn schemas(mut self, check: Check) -> Self {
         self.schemas = Some(check);
+        self
+    }
+
+    /// Says whether an attempt that shows progress is waited for anew, within the deadline of its call.
+    #[must_use]
+    pub fn progress_extends(mut self, extends: bool) -> Self {
+        self.progress_extends = Some(extends);
         self
     }
 

@@ -63,12 +63,13 @@ fn the_example_means_what_it_says() {
 fn what_may_be_called_and_what_is_checked_is_read_of_a_service_and_of_a_tool() {
     let config = parse(
         "[services.a]\naccess = \"read_only\"\nallow = [\"get_*\"]\ndeny = [\"get_all\"]\nmasked_errors = \"off\"\n\
-         schemas = \"off\"\n[services.a.tools.get_one]\nmasked_errors = \"detect\"\nschemas = \"check\"",
+         schemas = \"off\"\nprogress_extends = false\n[services.a.tools.get_one]\nmasked_errors = \"detect\"\n\
+         schemas = \"check\"\nprogress_extends = true",
     )
     .unwrap();
-    let tool = ToolConfig::default().masked_errors(Check::On).schemas(Check::On);
+    let tool = ToolConfig::default().masked_errors(Check::On).schemas(Check::On).progress_extends(true);
     let expected = ServiceConfig::named("a").read_only().allow("get_*").deny("get_all");
-    let expected = expected.masked_errors(Check::Off).schemas(Check::Off).tool("get_one", tool);
+    let expected = expected.masked_errors(Check::Off).schemas(Check::Off).progress_extends(false).tool("get_one", tool);
     assert_eq!(config.services["a"], expected);
 }
 

@@ -35,6 +35,7 @@ pub(super) fn tool(reader: &mut Reader<'_>, field: &Field<'_>) -> ToolConfig {
     tool.read_only = table.take("read_only").and_then(|field| reader.flag(&field));
     tool.masked_errors = masked_errors(reader, &mut table);
     tool.schemas = schemas(reader, &mut table);
+    tool.progress_extends = table.take("progress_extends").and_then(|field| reader.flag(&field));
     tool.cost = table.take("cost").and_then(|field| reader.price(&field));
     Limits { timeout: tool.timeout, deadline: tool.deadline, retry: tool.retry, pin: tool.pin } =
         limits(reader, &mut table);

@@ -41,6 +41,7 @@ claims![
     a_done_job_keeps_its_result_and_not_its_arguments,
     a_failed_try_is_made_again_when_it_is_due_until_the_attempts_are_used_up,
     a_lease_that_ends_makes_the_repeatable_pending_and_the_others_uncertain,
+    what_the_service_has_taken_on_is_kept_and_is_pending_whatever_becomes_of_a_lease,
     a_renewed_lease_goes_on_and_a_lost_one_is_named,
     a_verdict_that_comes_late_counts_and_one_of_an_older_lease_does_not,
     a_verdict_about_a_job_that_is_not_there_is_an_error,
@@ -331,6 +332,25 @@ async fn a_lease_that_ends_makes_the_repeatable_pending_and_the_others_uncertain
     assert_eq!(recovered, expected);
     assert_eq!(get(queue, ids[0]).await.attempts, 1, "the try counts");
     assert_eq!(leased(queue, later(40)).await, [ids[0]], "the uncertain never runs by itself");
+}
+
+async fn what_the_service_has_taken_on_is_kept_and_is_pending_whatever_becomes_of_a_lease(
+    queue: &mut dyn DeferralQueue,
+) {
+    let known = NewJob { accepted: Some("task-1".to_owned()), ..job() };
+    let ids = enqueue(queue, vec![known, job()]).await;
+    let taken = lease(queue, NOW).await;
+    assert_eq!(taken[0].accepted.as_deref(), Some("task-1"), "whoever leases it asks, and starts nothing");
+    let verdict = Verdict::Accepted { token: "task-2".to_owned(), due: later(10), why: None };
+    let reported = report(queue, ids[1], taken[1].token, verdict, NOW).await;
+    assert_eq!(reported, Reported::Accepted(State::Pending));
+    assert_eq!(leased(queue, later(9)).await, []);
+    assert_eq!(leased(queue, later(10)).await, [ids[1]]);
+    assert_eq!(recover(queue, later(40)).await.again, ids);
+    let job = get(queue, ids[1]).await;
+    assert_eq!((job.state, job.attempts, job.accepted.as_deref()), (State::Pending, 1, Some("task-2")));
+    let expired = recover(queue, later(100_000)).await;
+    assert_eq!((expired.uncertain, expired.dead), (ids, Vec::new()), "each may have been done");
 }
 
 async fn a_renewed_lease_goes_on_and_a_lost_one_is_named(queue: &mut dyn DeferralQueue) {

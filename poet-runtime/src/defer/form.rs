@@ -25,12 +25,14 @@ pub(crate) struct Occasion {
     pub(crate) order_by: Option<String>,
     /// The execution that was put off.
     pub(crate) execution: String,
+    /// What the service is asked by, where it has taken the call on.
+    pub(crate) accepted: Option<String>,
 }
 
 /// The job a request becomes.
 pub(crate) fn job(request: &Request, occasion: Occasion, config: &QueueConfig) -> NewJob {
     let Request { service, operation, arguments, profile, .. } = request;
-    let Occasion { id, reason, due, now, priority, order_by, execution } = occasion;
+    let Occasion { id, reason, due, now, priority, order_by, execution, accepted } = occasion;
     // Of two services' operations of one name neither holds up the other.
     // The value is not said: the key stays, and is shown, where the arguments do and are not.
     let order_key = order_by
@@ -49,6 +51,7 @@ pub(crate) fn job(request: &Request, occasion: Occasion, config: &QueueConfig) -
         expires: now.after(config.expire_after),
         max_attempts: config.max_attempts,
         execution: Some(execution),
+        accepted,
         ..NewJob::new(profile.name, service, operation, now)
     }
 }
@@ -96,6 +99,7 @@ mod tests {
             priority: Priority::Low,
             order_by: order_by.map(str::to_owned),
             execution: "run-7".to_owned(),
+            accepted: None,
         }
     }
 

@@ -1,10 +1,12 @@
 //! What a program or a person can do with the queue of a runtime.
 
+use super::form;
 use super::job::{Job, JobId, Resolution};
 use super::queue::{Counts, Filter, Note, QueueError};
 use super::shift::Worked;
 use super::ticket::Ticket;
 use super::worker;
+use crate::pipeline::request::call_off;
 use crate::runtime::Runtime;
 use std::sync::atomic::Ordering;
 
@@ -81,7 +83,8 @@ impl Queue {
         self.0.0.deferral.desk.refused.load(Ordering::Relaxed)
     }
 
-    /// Gives up a job that waits.
+    /// Gives up a job that waits. A service that has taken it on is told, if this process can call it; whether it stops is
+    /// its own affair.
     ///
     /// # Errors
     ///
@@ -90,6 +93,12 @@ impl Queue {
         let desk = &self.0.0.deferral.desk;
         let job = desk.keeper()?.cancel(id, note, desk.now()).await?;
         desk.tell(id);
+        if let Some(token) = &job.accepted
+            && let Some(profile) = self.0.0.deferral.profile(&job.profile)
+            && let Some(Ok(caller)) = profile.caller.map(|find| find(&self.0, &job.service))
+        {
+            self.0.as_current(call_off(&form::request(&job, profile), &caller, token)).await;
+        }
         Ok(job)
     }
 

@@ -34,17 +34,20 @@ pub enum Reason {
     Failed,
     /// Nobody waits for the answer.
     Acknowledged,
+    /// The service took the call on and does it in its own time.
+    Accepted,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::ServiceDegraded,
         Self::RetryAfter,
         Self::AvoidedHours,
         Self::Maintenance,
         Self::Failed,
         Self::Acknowledged,
+        Self::Accepted,
     ];
 
     /// The name under which the reason is stored and reported.
@@ -57,6 +60,7 @@ impl Reason {
             Self::Maintenance => "maintenance",
             Self::Failed => "failed",
             Self::Acknowledged => "acknowledged",
+            Self::Accepted => "accepted",
         }
     }
 
@@ -213,6 +217,8 @@ pub struct NewJob {
     pub max_attempts: u32,
     /// The execution that was put off.
     pub execution: Option<String>,
+    /// What the service is asked by, where it has taken the call on already.
+    pub accepted: Option<String>,
 }
 
 impl NewJob {
@@ -240,6 +246,7 @@ impl NewJob {
             expires: now.after(Duration::from_secs(86_400)),
             max_attempts: 10,
             execution: None,
+            accepted: None,
         }
     }
 }
@@ -296,6 +303,8 @@ pub struct Job {
     pub until: Option<Wall>,
     /// The execution that was put off.
     pub execution: Option<String>,
+    /// What the service is asked by, where it has taken the call on: the job then asks, and starts nothing.
+    pub accepted: Option<String>,
     /// What last went wrong, or why it was given up.
     pub error: Option<String>,
     /// What the service answered.
@@ -319,6 +328,15 @@ pub enum Verdict {
         why: String,
         /// Whether it was a try; `false` where nothing was sent.
         counts_as_attempt: bool,
+    },
+    /// The service has taken it on and is to be asked what came of it.
+    Accepted {
+        /// By what.
+        token: String,
+        /// When.
+        due: Wall,
+        /// Why that is not known yet, if something went wrong.
+        why: Option<String>,
     },
     /// It may have been executed and must not be executed twice.
     Uncertain(String),

@@ -163,10 +163,11 @@ impl Jobs {
             }
         }
         for number in self.numbers_of(|job| job.state == State::Pending && job.expires <= now) {
-            recovered.dead.push(self.change(number, |job| {
+            let (id, state) = self.change(number, |job| {
                 job.expired(now);
-                job.id
-            }));
+                (job.id, job.state)
+            });
+            if state == State::Uncertain { recovered.uncertain.push(id) } else { recovered.dead.push(id) }
         }
         recovered
     }

@@ -9,9 +9,11 @@ use super::desk::Desk;
 use super::form;
 use super::job::{Job, JobId, State, Token, Verdict};
 use super::queue::{QueueError, Reported, Wanted};
-use super::verdict::{Moment, broken_off, judge};
+use super::verdict::{Moment, broken_off, hear, judge};
 use crate::clock::Wall;
-use crate::pipeline::request::{make, obstacle};
+use crate::outcome::Ending;
+use crate::pipeline::request::{ask, invalidate, make, obstacle, record};
+use crate::pipeline::service::{Caller, Request};
 use crate::profile::Profile;
 use crate::runtime::Runtime;
 use std::collections::HashMap;
@@ -164,7 +166,7 @@ impl Shift {
         };
         let now = self.desk.now();
         let (desk, held) = (self.desk.clone(), job.clone());
-        let back = |due, why| Verdict::Again { due, why, counts_as_attempt: false };
+        let back = |due, why| put_back(&held, due, why);
         let put_back = if job.until.is_none_or(|until| until <= now) {
             // This process stood still, and others have drawn their conclusions: it may be making it a second time.
             Some(back(job.due, "its lease had ended before it was started".to_owned()))
@@ -302,18 +304,49 @@ async fn run(runtime: &Runtime, desk: &Arc<Desk>, job: &Job, profile: &'static P
         Ok(caller) => caller,
         Err(error) => {
             let why = error.to_string();
-            report(desk, job, Verdict::Again { due: moment.now, why, counts_as_attempt: false }).await;
+            report(desk, job, put_back(job, moment.now, why)).await;
             return End::Strange;
         }
     };
     let began = desk.monotonic();
     let request = form::request(job, profile);
-    let result = runtime.as_current(make(runtime, request, caller)).await;
-    let verdict = judge(job, &result, Moment { now: desk.now(), ..moment });
-    if matches!(verdict, Verdict::Done(_) | Verdict::Failed(_)) {
+    let verdict = match &job.accepted {
+        Some(token) => {
+            let news = runtime.as_current(ask(runtime, &request, &caller, token, None)).await;
+            let verdict = hear(job, &request, news, Moment { now: desk.now(), ..moment });
+            ended(runtime, request, caller, &verdict);
+            verdict
+        }
+        None => {
+            let result = runtime.as_current(make(runtime, request, caller)).await;
+            judge(job, &result, Moment { now: desk.now(), ..moment })
+        }
+    };
+    // How long asking took says nothing about how long a job takes.
+    if job.accepted.is_none() && matches!(verdict, Verdict::Done(_) | Verdict::Failed(_)) {
         desk.made(job, desk.monotonic().saturating_duration_since(began));
     }
     End::Told(report(desk, job, verdict).await)
+}
+
+/// What the call of a job leaves behind that the service has done, or failed to do, after it had taken it on.
+fn ended(runtime: &Runtime, request: Request, caller: Arc<dyn Caller>, verdict: &Verdict) {
+    let ending = match verdict {
+        Verdict::Done(_) => Ending::Done,
+        Verdict::Failed(_) | Verdict::Again { .. } => Ending::Failed,
+        Verdict::Uncertain(_) => Ending::OutcomeUnknown,
+        Verdict::Accepted { .. } => return,
+    };
+    record(runtime, &request, ending);
+    invalidate(runtime, request, caller);
+}
+
+/// Leaves a job as it is until then: nothing was sent.
+fn put_back(job: &Job, due: Wall, why: String) -> Verdict {
+    match job.accepted.clone() {
+        Some(token) => Verdict::Accepted { token, due, why: Some(why) },
+        None => Verdict::Again { due, why, counts_as_attempt: false },
+    }
 }
 
 /// Says what came of a try, until the queue has heard it; returns what the job is now, if that verdict made it so.
@@ -362,7 +395,7 @@ mod tests {
     use super::*;
     use crate::config::{Config, ServiceConfig};
     use crate::defer::{MemoryQueue, NewJob};
-    use crate::pipeline::service::{AttemptContext, Caller, Failure, Fetched, Request};
+    use crate::pipeline::service::{AttemptContext, Failure, Fetched};
     use crate::store::BoxFuture;
     use crate::{Clock, Error};
     use std::sync::atomic::{AtomicUsize, Ordering};

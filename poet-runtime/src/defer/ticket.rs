@@ -93,7 +93,7 @@ impl Ticket {
     #[must_use]
     pub fn record(&self) -> Value {
         match self.reason {
-            Reason::Acknowledged => json!({
+            Reason::Acknowledged | Reason::Accepted => json!({
                 "status": "async_queued",
                 "processing_id": self.text,
                 "estimated_completion": self.estimate.map(|estimate| estimate.to_string()),

@@ -34,12 +34,14 @@ impl From<NewJob> for Job {
             expires: new.expires,
             started: None,
             ended: None,
-            attempts: 0,
+            // That it was taken on was a try.
+            attempts: u32::from(new.accepted.is_some()),
             max_attempts: new.max_attempts,
             owner: None,
             token: Token::default(),
             until: None,
             execution: new.execution,
+            accepted: new.accepted,
             error: None,
             result: None,
             resolved: None,
@@ -86,10 +88,12 @@ impl Job {
         }
         // One lease has one verdict.
         self.token.0 += 1;
+        self.asked();
         match verdict {
             Verdict::Done(result) => self.done(Some(result.clone()), now),
             Verdict::Failed(why) => self.failed(why, now),
             Verdict::Again { due, why, counts_as_attempt } => self.again(*due, why, *counts_as_attempt, now),
+            Verdict::Accepted { token, due, why } => self.taken_on(token, *due, why.clone()),
             Verdict::Uncertain(why) => self.uncertain(why.clone()),
         }
         Reported::Accepted(self.state)
@@ -99,7 +103,10 @@ impl Job {
     pub(super) fn lapsed(&mut self, now: Wall) {
         let worker = self.owner.as_deref().unwrap_or("unknown");
         let why = format!("worker {worker} gave no sign before its lease ended");
-        if self.repeatable {
+        self.asked();
+        if let Some(token) = self.accepted.clone() {
+            self.taken_on(&token, now, Some(why));
+        } else if self.repeatable {
             self.again(now, &why, true, now);
         } else {
             self.uncertain(why);
@@ -109,6 +116,9 @@ impl Job {
     /// It was pending for too long.
     pub(super) fn expired(&mut self, now: Wall) {
         let last = self.error.take().map_or(String::new(), |error| format!("; before that: {error}"));
+        if self.accepted.is_some() && !self.repeatable {
+            return self.uncertain(format!("the service had taken it on and had not done it when it expired{last}"));
+        }
         self.dead(format!("expired before it was executed{last}"), now);
     }
 
@@ -153,6 +163,7 @@ impl Job {
         // Nothing will be made with them again.
         self.arguments = None;
         self.options = Value::Null;
+        self.accepted = None;
     }
 
     fn failed(&mut self, why: &str, now: Wall) {
@@ -160,7 +171,24 @@ impl Job {
         self.error = Some(why.to_owned());
     }
 
+    /// A lease ends under which the service was only asked about it: that was no try.
+    fn asked(&mut self) {
+        if self.state == State::Leased && self.accepted.is_some() {
+            self.attempts = self.attempts.saturating_sub(1);
+        }
+    }
+
+    fn taken_on(&mut self, token: &str, due: Wall, why: Option<String>) {
+        self.accepted = Some(token.to_owned());
+        self.state = State::Pending;
+        self.due = due;
+        self.until = None;
+        self.error = why;
+    }
+
     fn again(&mut self, due: Wall, why: &str, counts: bool, now: Wall) {
+        // Whatever was taken on before has ended.
+        self.accepted = None;
         if !counts {
             self.attempts = self.attempts.saturating_sub(1);
         } else if self.attempts >= self.max_attempts {
@@ -191,6 +219,7 @@ impl Job {
 
     fn start_over(&mut self, now: Wall) {
         self.state = State::Pending;
+        self.accepted = None;
         self.attempts = 0;
         self.due = now;
         self.expires = self.expires.max(now.after(TIME));
@@ -261,6 +290,47 @@ mod tests {
         failed.reported(Token(1), &Verdict::Failed("no such contact".to_owned()), NOW);
         assert_eq!(done.arguments, None);
         assert!(failed.arguments.is_some());
+    }
+
+    fn taken_on(job: &mut Job) {
+        let token = job.token;
+        let verdict = Verdict::Accepted { token: "task-7".to_owned(), due: NOW, why: None };
+        assert_eq!(job.reported(token, &verdict, NOW), Reported::Accepted(State::Pending));
+    }
+
+    #[test]
+    fn what_a_service_has_taken_on_is_asked_about_however_often_and_lapses_into_nothing_worse() {
+        let mut job = leased(false);
+        taken_on(&mut job);
+        for _ in 0..10 {
+            job.leased("w", NOW, NOW);
+            taken_on(&mut job);
+        }
+        job.leased("w", NOW, NOW);
+        job.lapsed(NOW);
+        assert_eq!((job.state, job.attempts, job.accepted.as_deref()), (State::Pending, 1, Some("task-7")));
+        job.expired(NOW);
+        assert_eq!(job.state, State::Uncertain, "whether it was done nobody knows");
+    }
+
+    #[test]
+    fn what_is_started_over_is_no_more_what_was_taken_on() {
+        let note = Note { by: "anna".to_owned(), text: None };
+        let mut resolved = leased(false);
+        taken_on(&mut resolved);
+        resolved.uncertain("forgotten".to_owned());
+        resolved.resolve(&Resolution::Again, &note, NOW).unwrap();
+        let mut retried = leased(false);
+        taken_on(&mut retried);
+        retried.cancel(&note, NOW).unwrap();
+        assert!(retried.accepted.is_some(), "whoever cancelled it has to tell the service");
+        retried.retry(&note, NOW).unwrap();
+        let mut repeated = leased(true);
+        taken_on(&mut repeated);
+        repeated.leased("w", NOW, NOW);
+        let token = repeated.token;
+        repeated.reported(token, &again(true), NOW);
+        assert_eq!([resolved.accepted, retried.accepted, repeated.accepted], [None, None, None]);
     }
 
     #[test]

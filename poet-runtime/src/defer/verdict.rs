@@ -8,6 +8,8 @@ use super::transition::CANCELLED;
 use crate::clock::Wall;
 use crate::error::{Error, Kind};
 use crate::outcome::Class;
+use crate::pipeline::request::{SOONEST, error_of as failed_of, forgotten};
+use crate::pipeline::service::{Accepted, News, Request};
 use crate::policy::deferral::{delay, probing, spread};
 use crate::policy::jitter;
 use crate::reply::Reply;
@@ -36,7 +38,12 @@ pub(super) struct Moment {
 /// What becomes of a job whose call ended so.
 pub(super) fn judge(job: &Job, result: &Result<Reply, Error>, moment: Moment) -> Verdict {
     let error = match result {
-        Ok(reply) => return Verdict::Done(reply.value().clone()),
+        Ok(reply) => {
+            return match reply.is_accepted() {
+                Some(accepted) => asked_again(accepted, moment),
+                None => Verdict::Done(reply.value().clone()),
+            };
+        }
         Err(error) => error,
     };
     let why = error.to_string();
@@ -64,6 +71,30 @@ pub(super) fn judge(job: &Job, result: &Result<Reply, Error>, moment: Moment) ->
     }
 }
 
+/// What becomes of a job whose service had taken it on, and was asked.
+///
+/// That it could not be asked, or does not answer, says nothing about the job: it is asked again until the job expires.
+pub(super) fn hear(job: &Job, request: &Request, news: Result<News, Error>, moment: Moment) -> Verdict {
+    match news {
+        Ok(News::Working(accepted)) => asked_again(&accepted, moment),
+        Ok(News::Done(fetched)) => Verdict::Done(fetched.value),
+        Ok(News::Failed(failure)) => judge(job, &Err(failed_of(request, failure)), moment),
+        Ok(News::Forgotten) => judge(job, &Err(forgotten(request)), moment),
+        Err(error) => {
+            let wait = error
+                .retry_after()
+                .map_or_else(|| delay(moment.backoff, 1, moment.seed, moment.counter), |wait| wait.max(SHORTEST_REST));
+            let token = job.accepted.clone().unwrap_or_default();
+            Verdict::Accepted { token, due: moment.now.after(wait), why: Some(error.to_string()) }
+        }
+    }
+}
+
+fn asked_again(accepted: &Accepted, moment: Moment) -> Verdict {
+    let due = moment.now.after(accepted.ask_in.max(SOONEST));
+    Verdict::Accepted { token: accepted.token.clone(), due, why: None }
+}
+
 /// Whether a call that failed so is worth making later, and surely not made twice by that.
 pub(crate) fn may_be_made_again(error: &Error, repeatable: bool) -> bool {
     let is_worth_it = match error.kind() {
@@ -82,6 +113,9 @@ pub(crate) fn may_be_made_again(error: &Error, repeatable: bool) -> bool {
 
 /// What becomes of a job whose task ended without a word: its caller panicked, or the process would not wait.
 pub(super) fn broken_off(job: &Job, why: String, now: Wall, may_try_again: bool) -> Verdict {
+    if let Some(token) = job.accepted.clone() {
+        return Verdict::Accepted { token, due: now, why: Some(why) };
+    }
     match (job.repeatable, may_try_again) {
         (false, _) => Verdict::Uncertain(why),
         (true, true) => Verdict::Again { due: now, why, counts_as_attempt: true },
@@ -111,6 +145,7 @@ pub(super) fn error_of(job: &Job) -> Error {
 mod tests {
     use super::*;
     use crate::defer::NewJob;
+    use crate::pipeline::service::Failure;
 
     const NOW: Wall = Wall::from_millis(1_800_000_000_000);
     const SECOND: Duration = Duration::from_secs(1);
@@ -196,6 +231,46 @@ mod tests {
             let millis = now.until(due).as_millis();
             assert!((rest * 1_000..=rest * 1_100).contains(&millis), "{waited} s: {millis}");
         }
+    }
+
+    /// What becomes of a job that the service had taken on, by what it says of it.
+    fn heard(news: Result<News, Error>, repeatable: bool) -> Verdict {
+        let new =
+            NewJob { repeatable, accepted: Some("task-7".to_owned()), ..NewJob::new("general", "crm", "update", NOW) };
+        let request = Request { repeatable, ..Request::new("crm", "update", crate::Profile::GENERAL) };
+        let backoff = Duration::from_secs(30);
+        hear(&Job::from(new), &request, news, Moment { now: NOW, seed: 7, counter: 1, backoff, open_for: SECOND })
+    }
+
+    #[test]
+    fn what_was_taken_on_is_asked_about_until_the_service_says_how_it_ended() {
+        let working = |ask_in| News::Working(Accepted { token: "task-8".to_owned(), ask_in });
+        for (said, rest) in [(5 * SECOND, 5 * SECOND), (Duration::ZERO, SOONEST)] {
+            let expected = Verdict::Accepted { token: "task-8".to_owned(), due: NOW.after(rest), why: None };
+            assert_eq!(heard(Ok(working(said)), false), expected);
+        }
+        assert_eq!(heard(Ok(News::Done(serde_json::json!(7).into())), false), Verdict::Done(serde_json::json!(7)));
+        let unknown = Error::new(Kind::Timeout { limit: SECOND }).after(3, SECOND);
+        let Verdict::Accepted { token, due, why: Some(_) } = heard(Err(unknown), false) else { panic!("it is asked") };
+        assert!(token == "task-7" && due > NOW);
+    }
+
+    #[test]
+    fn what_was_taken_on_and_failed_or_was_forgotten_is_started_again_only_if_it_may_be_repeated() {
+        let failed = |class| Ok(News::Failed(Failure::new(class, "scripted")));
+        assert!(matches!(heard(failed(Class::Transient), false), Verdict::Failed(_)));
+        assert!(is_again(&heard(failed(Class::Transient), true)).is_some());
+        assert!(matches!(heard(failed(Class::Permanent), true), Verdict::Failed(_)));
+        assert!(matches!(heard(Ok(News::Forgotten), false), Verdict::Uncertain(_)));
+        assert!(is_again(&heard(Ok(News::Forgotten), true)).is_some());
+    }
+
+    #[test]
+    fn asking_that_was_broken_off_is_asking_again() {
+        let job =
+            Job::from(NewJob { accepted: Some("task-7".to_owned()), ..NewJob::new("general", "crm", "update", NOW) });
+        let verdict = broken_off(&job, "shut down".to_owned(), NOW, true);
+        assert!(matches!(verdict, Verdict::Accepted { token, .. } if token == "task-7"));
     }
 
     #[test]

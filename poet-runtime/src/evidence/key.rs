@@ -17,6 +17,11 @@ pub enum Key {
     /// Those of [`Key::Censored`] that the deadline of the call ended before their own limit did: no time was left to
     /// try again.
     AtDeadline(u8),
+    /// An attempt whose work was done and that gave signs of life meanwhile, by the longest time it gave none: what a
+    /// limit of waiting would have had to be. Not counted as [`Key::Answered`].
+    Silent(u8),
+    /// The same attempts by their latency.
+    Took(u8),
     /// An attempt of this class; all attempts outside probes, whether answered or not.
     Attempt(AttemptClass),
     /// A retry, the n-th of its call (1 for the second attempt), made after a failure of this kind.
@@ -296,6 +301,8 @@ impl Key {
             Self::Answered(bucket) => ("answered", u16::from(bucket)),
             Self::Censored(bucket) => ("censored", u16::from(bucket)),
             Self::AtDeadline(bucket) => ("at_deadline", u16::from(bucket)),
+            Self::Silent(bucket) => ("silent", u16::from(bucket)),
+            Self::Took(bucket) => ("took", u16::from(bucket)),
             Self::Attempt(class) => ("attempt", class.encode()),
             Self::Retried(n, kind) => ("retried", pair(n, kind)),
             Self::Recovered(n, kind) => ("recovered", pair(n, kind)),
@@ -328,6 +335,8 @@ impl Key {
             "answered" => Self::Answered(byte()?),
             "censored" => Self::Censored(byte()?),
             "at_deadline" => Self::AtDeadline(byte()?),
+            "silent" => Self::Silent(byte()?),
+            "took" => Self::Took(byte()?),
             "attempt" => Self::Attempt(AttemptClass::decode(index)?),
             "retried" => pair().map(|(n, kind)| Self::Retried(n, kind))?,
             "recovered" => pair().map(|(n, kind)| Self::Recovered(n, kind))?,
@@ -362,6 +371,7 @@ mod tests {
     #[test]
     fn every_key_is_read_back_as_it_was_written() {
         let mut keys = vec![Key::Answered(0), Key::Answered(159), Key::Censored(7), Key::AtDeadline(7)];
+        keys.extend([0, 159].into_iter().flat_map(|bucket| [Key::Silent(bucket), Key::Took(bucket)]));
         keys.extend([AttemptClass::Success, AttemptClass::Permanent].map(Key::Attempt));
         for kind in FailureKind::ALL {
             keys.push(Key::Attempt(AttemptClass::Failure(kind)));

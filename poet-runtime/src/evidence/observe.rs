@@ -67,11 +67,19 @@ impl History {
     }
 
     fn observe_latency(&mut self, hour: i64, attempt: &Attempt) {
-        let Some(mut latency) = latency_key(attempt.class, attempt.elapsed) else { return };
+        // What is waited for is silence, and only a plain attempt is silent from its beginning to its end. Counted with
+        // its latency, one that was alive far beyond the limit would speak for a longer one; left out, it would be
+        // missing where it was silent for long, and the limit would fall below that.
+        let waited = attempt.silent.unwrap_or(attempt.elapsed).min(attempt.elapsed);
+        let Some(mut latency) = latency_key(attempt.class, waited) else { return };
         // What is known of the first copy is that it was not done by then. Were the quick second one counted instead,
         // hedging would hide the very tail that it is there for.
         if let (Key::Answered(bucket), Hedge::Won) = (latency, attempt.hedge) {
             latency = Key::Censored(bucket);
+        }
+        if let (Key::Answered(bucket), Some(_)) = (latency, attempt.silent) {
+            latency = Key::Silent(bucket);
+            self.add(hour, Key::Took(Sketch::bucket(attempt.elapsed)), 1);
         }
         self.add(hour, latency, 1);
         if let (Key::Censored(bucket), true) = (latency, attempt.at_deadline) {

@@ -51,16 +51,39 @@ impl Sketch {
         }
     }
 
-    /// What a history says, each hour weighted by `weight(hour)`.
+    /// What a history says of how long attempts are waited for without a sign of life, each hour weighted by
+    /// `weight(hour)`: what gives none is silent until it is answered.
     #[must_use]
-    pub fn read(history: &History, weight: impl Fn(i64) -> f64) -> Self {
+    pub fn of_silence(history: &History, weight: impl Fn(i64) -> f64) -> Self {
+        Self::read(history, weight, |key| match key {
+            Key::Silent(bucket) => Key::Answered(bucket),
+            other => other,
+        })
+    }
+
+    /// What a history says of how long attempts take, from their beginning to their end.
+    #[must_use]
+    pub fn of_times(history: &History) -> Self {
+        Self::read(history, |_| 1.0, Self::as_time)
+    }
+
+    fn read(history: &History, weight: impl Fn(i64) -> f64, meant: impl Fn(Key) -> Key) -> Self {
         let mut sketch = Self::empty();
         for (hour, key, count) in history.cells() {
+            let key = meant(key);
             if matches!(key, Key::Answered(_) | Key::Censored(_) | Key::AtDeadline(_)) {
                 sketch.add(key, count as f64 * weight(hour));
             }
         }
         sketch
+    }
+
+    /// Whatever took a time is an answer after that time.
+    pub(super) fn as_time(key: Key) -> Key {
+        match key {
+            Key::Took(bucket) => Key::Answered(bucket),
+            other => other,
+        }
     }
 
     /// Nothing was seen.
@@ -201,7 +224,7 @@ mod tests {
         for &(ms, n) in censored {
             history.add(0, Key::Censored(Sketch::bucket(Duration::from_millis(ms))), n);
         }
-        Sketch::read(&history, |_| 1.0)
+        Sketch::of_silence(&history, |_| 1.0)
     }
 
     #[test]

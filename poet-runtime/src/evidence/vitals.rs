@@ -146,7 +146,7 @@ impl Lately {
         let mut sums: [BTreeMap<Key, u64>; 3] = Default::default();
         for (hour, key, count) in history.cells().rev().take_while(|(hour, ..)| *hour >= this_hour - 24) {
             let age = this_hour - hour;
-            if age <= 0 || !matches!(key, Key::Attempt(_) | Key::Call(_) | Key::Answered(_)) {
+            if age <= 0 || !matches!(key, Key::Attempt(_) | Key::Call(_) | Key::Answered(_) | Key::Took(_)) {
                 continue;
             }
             let mut add = |stretch: i64| *sums[stretch as usize].entry(key).or_default() += count;
@@ -190,7 +190,7 @@ impl Lately {
                 vitals.calls += count as f64 * in_day;
                 vitals.cached += if ending == Ending::Cached { count as f64 * in_day } else { 0.0 };
             }
-            _ => sketch.add(key, count as f64 * in_day),
+            _ => sketch.add(Sketch::as_time(key), count as f64 * in_day),
         };
         for (stretch, key, count) in self.sums.cells() {
             match stretch {

@@ -293,6 +293,7 @@ impl Life {
                 waited,
                 load,
                 hedge,
+                silent: None,
             };
             let sign = class.failure().map_or(Sign::Well, Sign::Ill);
             if let Some(turn) = self.target.settle(probe, sign, self.at(self.now + elapsed)) {

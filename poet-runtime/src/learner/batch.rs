@@ -114,7 +114,7 @@ impl Batches {
         let (rate, calls, queued) = rate(subject)?;
         let waits = utility.second * (1.0 - queued) + utility.hour_late / 3_600.0 * queued;
         let sane = |x: f64| Some(x).filter(|x| x.is_finite() && *x > 0.0);
-        let single = Sketch::read(subject.history, |_| 1.0).mean().unwrap_or(fit.base + fit.each);
+        let single = Sketch::of_times(subject.history).mean().unwrap_or(fit.base + fit.each);
         Some(Self {
             seen,
             calls,

@@ -87,7 +87,7 @@ impl Tail {
         let (mut won, mut lost) = (0.0, 0.0);
         for (hour, key, count) in subject.history.cells() {
             match key {
-                Key::Answered(_) | Key::Censored(_) => *attempts.entry(hour).or_default() += count,
+                Key::Answered(_) | Key::Silent(_) | Key::Censored(_) => *attempts.entry(hour).or_default() += count,
                 Key::Hedged(true) => won += count as f64,
                 Key::Hedged(false) => lost += count as f64,
                 _ => {}
@@ -95,7 +95,7 @@ impl Tail {
         }
         let weights = regime::weights(attempts.values().rev().copied(), HALF_LIFE);
         let weight: BTreeMap<i64, f64> = attempts.keys().rev().copied().zip(weights).collect();
-        let sketch = Sketch::read(subject.history, |hour| weight.get(&hour).copied().unwrap_or(0.0));
+        let sketch = Sketch::of_silence(subject.history, |hour| weight.get(&hour).copied().unwrap_or(0.0));
         let utility = subject.profile.utility;
         let again = utility.call + utility.second * sketch.mean().unwrap_or(0.0);
         let retried = subject.values.max_retries[FailureKind::Timeout.index()] > 0;

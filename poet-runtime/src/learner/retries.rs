@@ -226,7 +226,7 @@ impl Costs {
     fn of(subject: &Subject<'_>, kind: FailureKind) -> Self {
         let utility = subject.profile.utility;
         let timeout = subject.values.attempt_timeout.as_secs_f64();
-        let usual = Sketch::read(subject.history, |_| 1.0).mean().unwrap_or(timeout).min(timeout);
+        let usual = Sketch::of_times(subject.history).mean().unwrap_or(timeout).min(timeout);
         Self {
             value: utility.value,
             call: utility.call,

@@ -137,6 +137,14 @@ impl World {
         }
     }
 
+    /// One call of a service that gives signs of life, answered after `latency` seconds of which it was silent for so
+    /// many at the longest.
+    fn shows_progress(&mut self, latency: f64, silent: f64) {
+        let silent = Some(Duration::from_secs_f64(silent));
+        let latency = Duration::from_secs_f64(latency);
+        self.record(Some(Attempt { silent, ..Attempt::first(Class::Success, latency) }), None);
+    }
+
     /// One call that hangs until its deadline, which is shorter than the limit of an attempt.
     fn is_cut_short(&mut self, deadline: Duration) {
         let ended = Attempt {
@@ -149,6 +157,7 @@ impl World {
             waited: None,
             load: 0,
             hedge: Hedge::None,
+            silent: None,
         };
         self.record(Some(ended), None);
     }
@@ -364,6 +373,42 @@ fn a_tool_that_hangs_on_a_tenth_of_its_calls_gets_a_short_timeout() {
     }
     world.settle();
     assert!((0.1..0.5).contains(&world.timeout()), "{}", world.timeout());
+}
+
+#[test]
+fn calls_that_took_far_beyond_the_limit_because_they_were_alive_do_not_move_it() {
+    let mut world = World::default();
+    for i in 0..600 {
+        let latency = world.latency(0.05);
+        if i % 10 == 0 { world.hangs_once(latency) } else { world.waits_for(Some(latency)) }
+    }
+    world.settle();
+    let learned = world.timeout();
+    for _ in 0..400 {
+        let silent = world.latency(0.05);
+        world.shows_progress(200.0, silent);
+        world.settle();
+    }
+    assert!(learned < 0.5 && (world.timeout() - learned).abs() < 1e-9, "{learned} {}", world.timeout());
+}
+
+#[test]
+fn what_is_silent_for_long_between_two_signs_of_life_holds_the_timeout_up() {
+    let mut world = World::default();
+    for i in 0..3_000 {
+        let latency = world.latency(0.05);
+        match i % 10 {
+            0 => world.hangs_once(latency),
+            // It would be lost under a limit that only what shows nothing had taught.
+            1..=3 if world.timeout() >= 3.0 => world.shows_progress(30.0, 3.0),
+            1..=3 => world.waits_for(None),
+            _ => world.waits_for(Some(latency)),
+        }
+        if i % 60 == 59 {
+            world.update();
+        }
+    }
+    assert!(world.timeout() >= 3.0, "{}", world.timeout());
 }
 
 #[test]

@@ -115,11 +115,13 @@ impl Latencies {
             newest += tally.attempts;
             (newest >= RECENT).then_some(*hour)
         });
-        let all = Sketch::read(subject.history, |hour| weight.get(&hour).copied().unwrap_or(0.0));
+        let all = Sketch::of_silence(subject.history, |hour| weight.get(&hour).copied().unwrap_or(0.0));
         Some(Self {
             spread: spread(&hours[..kept], all.quantile(FLOOR_QUANTILE)),
             all,
-            recent: Sketch::read(subject.history, |hour| f64::from(u8::from(since.is_none_or(|since| hour >= since)))),
+            recent: Sketch::of_silence(subject.history, |hour| {
+                f64::from(u8::from(since.is_none_or(|since| hour >= since)))
+            }),
             answered: hours.iter().take(kept).map(|(_, tally)| tally.answered()).sum(),
             old: subject.before(&ATTEMPT_TIMEOUT, None),
             restart,
@@ -303,7 +305,7 @@ impl Latencies {
 
 /// The limit that calls really meet, of one in force: their deadline, where none was ever waited for longer.
 pub(crate) fn in_effect(subject: &Subject<'_>, limit: f64) -> f64 {
-    limit_met(&Sketch::read(subject.history, |_| 1.0), limit)
+    limit_met(&Sketch::of_silence(subject.history, |_| 1.0), limit)
 }
 
 fn limit_met(seen: &Sketch, limit: f64) -> f64 {
@@ -395,7 +397,7 @@ fn hours(subject: &Subject<'_>) -> Vec<(i64, Hour)> {
     let mut hours: Vec<(i64, Hour)> = Vec::new();
     for (hour, key, count) in subject.history.cells().rev() {
         let bucket = match key {
-            Key::Answered(bucket) => Some(bucket),
+            Key::Answered(bucket) | Key::Silent(bucket) => Some(bucket),
             Key::Censored(_) => None,
             // `AtDeadline` are among them.
             _ => continue,

@@ -5,13 +5,13 @@
 //! at once. Dropping it at any await is safe: the [`Flight`] notes the call as cancelled and gives back its probe.
 
 use super::flight::Flight;
-use crate::context::{self, Context};
+use crate::context;
 use crate::error::{Error, Kind};
 use crate::outcome::{Class, Withheld};
 use crate::policy::{Action, Event};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{self, Poll, ready};
 use std::time::Instant;
 
 /// How the attempts of a call ended.
@@ -42,7 +42,7 @@ where
                 } else {
                     // Started by its first poll, so that the context is entered once for both.
                     let body = pin!(async { attempt(last, until).await });
-                    within(limit, body, &mut flight.context).await
+                    within(limit, body, flight).await
                 };
                 match ended {
                     Ok(Some(value)) => {
@@ -101,11 +101,15 @@ async fn race<T, F: Future<Output = T>>(
     (at, until): (Instant, Instant),
 ) -> Result<Option<T>, NoTimer> {
     let mut first = pin!(attempt(false, until));
-    if let Some(value) = within(Some(at), first.as_mut(), &mut flight.context).await? {
+    if let Some(value) = within(Some(at), first.as_mut(), flight).await? {
         return Ok(Some(value));
     }
+    if flight.is_alive() {
+        // It was waited for beyond that, and its own time has come.
+        return Ok(None);
+    }
     if !flight.race() {
-        return within(Some(until), first, &mut flight.context).await;
+        return within(Some(until), first, flight).await;
     }
     let mut second = pin!(attempt(false, until));
     let either = pin!(poll_fn(|cx| {
@@ -114,7 +118,7 @@ async fn race<T, F: Future<Output = T>>(
         }
         second.as_mut().poll(cx).map(|value| (false, value))
     }));
-    let Some((is_first, value)) = within(Some(until), either, &mut flight.context).await? else { return Ok(None) };
+    let Some((is_first, value)) = within(Some(until), either, flight).await? else { return Ok(None) };
     let class = classify(&value);
     if !class.is_retryable() {
         if !is_first {
@@ -124,7 +128,7 @@ async fn race<T, F: Future<Output = T>>(
     }
     flight.lose(is_first, class);
     let other = if is_first { second } else { first };
-    within(Some(until), other, &mut flight.context).await
+    within(Some(flight.until()), other, flight).await
 }
 
 /// Runs a fallback as a part of the call it answers for; `None` if it is not done when the call has to end.
@@ -134,7 +138,7 @@ where
 {
     let limit = flight.fallback_until();
     let body = pin!(async { fallback().await });
-    within(limit, body, &mut flight.context).await.ok().flatten()
+    within(limit, body, flight).await.ok().flatten()
 }
 
 /// [`drive`] for a body that cannot be interrupted: limits are looked at between attempts only.
@@ -190,24 +194,38 @@ fn refusal(kind: Kind, withheld: Option<Withheld>, flight: &Flight<'_>) -> Error
 /// There is no tokio runtime to wait on.
 struct NoTimer;
 
-/// Polls a body until it is done or its time is up; with its context current while it is polled.
+/// Polls a body until it is done or its time is up; with its context current while it is polled. Of a sign of life it
+/// gives, the flight is told, and may then wait for longer.
 async fn within<F: Future>(
-    until: Option<Instant>,
+    limit: Option<Instant>,
     mut body: Pin<&mut F>,
-    context: &mut Option<Context>,
+    flight: &mut Flight<'_>,
 ) -> Result<Option<F::Output>, NoTimer> {
+    let mut until = limit;
+    let mut poll = |cx: &mut task::Context<'_>, until: &mut Option<Instant>| {
+        let signs = context::signs();
+        let ended = context::enter(&mut flight.context, || body.as_mut().poll(cx));
+        if context::signs() != signs
+            && ended.is_pending()
+            && let Some(later) = flight.hear()
+        {
+            *until = until.map(|_| later);
+        }
+        ended
+    };
     // A timer costs 135 ns to arm and drop, so a body that is ready at once gets none.
-    if let Poll::Ready(value) = poll_fn(|cx| Poll::Ready(context::enter(context, || body.as_mut().poll(cx)))).await {
+    if let Poll::Ready(value) = poll_fn(|cx| Poll::Ready(poll(cx, &mut until))).await {
         return Ok(Some(value));
     }
-    let Some(until) = until else {
-        let mut polled = true;
+    // The body was polled a moment ago in this same poll of the task, and has registered its waker.
+    let mut polled = true;
+    let Some(limit) = until else {
         return Ok(Some(
             poll_fn(|cx| {
                 if std::mem::take(&mut polled) {
                     return Poll::Pending;
                 }
-                context::enter(context, || body.as_mut().poll(cx))
+                poll(cx, &mut until)
             })
             .await,
         ));
@@ -215,17 +233,23 @@ async fn within<F: Future>(
     if tokio::runtime::Handle::try_current().is_err() {
         return Err(NoTimer);
     }
-    // Outside the task's budget: a body that uses it up at every poll would keep the timer from ever being looked at.
-    let mut timer = pin!(tokio::task::unconstrained(tokio::time::sleep_until(until.into())));
-    // The body was polled a moment ago in this same poll of the task, and has registered its waker.
-    let mut polled = true;
+    let mut timer = pin!(tokio::time::sleep_until(limit.into()));
     poll_fn(|cx| {
         if !std::mem::take(&mut polled)
-            && let Poll::Ready(value) = context::enter(context, || body.as_mut().poll(cx))
+            && let Poll::Ready(value) = poll(cx, &mut until)
         {
             return Poll::Ready(Ok(Some(value)));
         }
-        timer.as_mut().poll(cx).map(|()| Ok(None))
+        loop {
+            // Outside the task's budget: a body that uses it up at every poll would keep the timer from ever being
+            // looked at.
+            ready!(pin!(tokio::task::unconstrained(timer.as_mut())).poll(cx));
+            // Moved only now: signs may come by the thousand, and the time is up once.
+            match until.map(Into::into) {
+                Some(later) if later > timer.deadline() => timer.as_mut().reset(later),
+                _ => return Poll::Ready(Ok(None)),
+            }
+        }
     })
     .await
 }

@@ -251,6 +251,30 @@ impl<'a> Flight<'a> {
         }
     }
 
+    /// What is under way gave a sign of life. If that is an attempt whose time begins anew with it: when it is given up
+    /// now.
+    pub(super) fn hear(&mut self) -> Option<Instant> {
+        if !self.under_way {
+            return None;
+        }
+        self.look_up();
+        self.policy.hear(self.now).then(|| self.policy.until())
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        self.policy.limits.deadline
+    }
+
+    /// When the attempt under way is given up.
+    pub(super) fn until(&self) -> Instant {
+        self.policy.until()
+    }
+
+    /// Whether the attempt under way has given a sign of life.
+    pub(super) fn is_alive(&self) -> bool {
+        self.policy.silent(self.now).is_some()
+    }
+
     /// Whether a second copy of the attempt under way is sent now: where there is a place for it that nobody waits for,
     /// the circuit is closed, and the budgets allow it.
     pub(super) fn race(&mut self) -> bool {
@@ -330,6 +354,7 @@ impl<'a> Flight<'a> {
             waited: self.policy.waited().map(wait_bin),
             load: self.load,
             hedge: self.hedge,
+            silent: self.policy.silent(self.now),
         }
     }
 

@@ -114,6 +114,7 @@ pub(super) fn perceive(runtime: &Inner, target: &Target, written: Written, execu
         deadline,
         refusable: bounded,
         attempt,
+        progress_extends: values.progress_extends,
         max_retries,
         repeatable: written.repeatable,
         restartable: written.restartable,

@@ -20,7 +20,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use super::request::{CacheWish, Caller, FallbackCall, Fetched, FindCaller, Request};
+pub use super::request::{Accepted, CacheWish, Caller, FallbackCall, Fetched, FindCaller, News, Request};
 pub use crate::fingerprint::{canonical, fnv1a};
 pub use crate::key::CacheKey;
 pub use crate::policy::jitter::fraction;
@@ -48,6 +48,8 @@ pub struct ServiceCall<'a> {
     pub coalesce: Option<CacheKey>,
     /// What the call shows beside how it went.
     pub shown: Option<Shown>,
+    /// Whether the service may take the call on and do it in its own time.
+    pub may_be_accepted: bool,
 }
 
 impl<'a> ServiceCall<'a> {
@@ -65,6 +67,7 @@ impl<'a> ServiceCall<'a> {
             retries: None,
             coalesce: None,
             shown: None,
+            may_be_accepted: false,
         }
     }
 }
@@ -72,10 +75,15 @@ impl<'a> ServiceCall<'a> {
 /// What an attempt is told.
 #[derive(Clone, Copy, Debug)]
 pub struct AttemptContext {
-    /// When the attempt will be dropped if it is not done.
+    /// When the attempt will be dropped if it is not done and has shown no [`progress`](crate::progress) by then.
     pub until: Instant,
+    /// When it will be dropped whatever it shows: the deadline of the call.
+    pub deadline: Instant,
     /// Whether no other attempt follows.
     pub last: bool,
+    /// Whether it will do if the service takes the call on and does it in its own time ([`Accepted`]): the call may be
+    /// put off. Where it will not, one that does so all the same is waited for.
+    pub may_be_accepted: bool,
 }
 
 /// Why an attempt failed.
@@ -115,6 +123,10 @@ pub(super) trait Keep<V> {
     fn found(&self) -> Option<Answer<V>>;
     /// Takes note of an answer, and says what it shows.
     fn keep(&self, answer: &V) -> Option<Shown>;
+    /// Whether the call is over with an answer; else it is not written down yet.
+    fn is_final(&self, _: &V) -> bool {
+        true
+    }
 }
 
 /// Nothing.
@@ -251,9 +263,11 @@ impl Runtime {
     {
         let mut flight = Flight::take_off(&self.0, target, None, written, true);
         flight.shown = call.shown;
+        let deadline = flight.deadline();
+        let may_be_accepted = call.may_be_accepted;
         let end = drive(
             &mut flight,
-            |last, until| attempt(AttemptContext { until, last }),
+            |last, until| attempt(AttemptContext { until, deadline, last, may_be_accepted }),
             |answer| answer.as_ref().err().map_or(Class::Success, |failure| failure.class),
         )
         .await;
@@ -280,7 +294,10 @@ impl Runtime {
                 return (Err(error), Landing::of(flight, ending));
             }
         };
-        flight.finish(Ending::Done);
+        let is_final = keep.is_final(&value);
+        if is_final {
+            flight.finish(Ending::Done);
+        }
         let answer = Answer {
             value,
             disposition: Disposition::Done,
@@ -288,12 +305,12 @@ impl Runtime {
             elapsed: flight.elapsed(),
             execution: self.0.execution_id(flight.execution()),
         };
-        (Ok(answer), Landing::done())
+        (Ok(answer), if is_final { Landing::done() } else { Landing::of(flight, Ending::Cancelled) })
     }
 }
 
-/// A call that failed and is not written down yet, because somebody else may answer it: it is one call, and counts
-/// once. Dropped, it was dropped by its caller.
+/// A call that failed, or was taken on, and is not written down yet, because somebody else may answer it, or the service
+/// later: it is one call, and counts once. Dropped, it was dropped by its caller.
 #[derive(Debug)]
 #[must_use = "a call that is not landed counts as dropped by its caller"]
 pub(super) struct Landing<'a>(Option<(Box<Flight<'a>>, Ending)>);
@@ -307,6 +324,26 @@ impl<'a> Landing<'a> {
     /// A call that failed, and how.
     pub(super) fn of(flight: Flight<'a>, ending: Ending) -> Self {
         Self(Some((Box::new(flight), ending)))
+    }
+
+    /// The same with another end.
+    pub(super) fn ending(self, ending: Ending) -> Self {
+        Self(self.0.map(|(flight, _)| (flight, ending)))
+    }
+
+    /// The same, which shows this.
+    pub(super) fn showing(mut self, shown: Option<Shown>) -> Self {
+        if let Some((flight, _)) = &mut self.0 {
+            flight.shown = shown.or(flight.shown);
+        }
+        self
+    }
+
+    /// It ended so after all.
+    pub(super) fn finish(self, ending: Ending) {
+        if let Some((mut flight, _)) = self.0 {
+            flight.finish_after_waiting(ending);
+        }
     }
 
     /// Nobody answers it.
@@ -359,7 +396,7 @@ fn shareable<V: Clone>(result: &Result<Answer<V>, Error>) -> Option<Result<V, (K
 }
 
 /// What the caller is told about the last failure; `timed_out` is what it is if there was no answer.
-fn settle(failure: Failure, class: Class, withheld: Option<Withheld>, timed_out: Kind) -> Error {
+pub(super) fn settle(failure: Failure, class: Class, withheld: Option<Withheld>, timed_out: Kind) -> Error {
     let kind = match (class, withheld) {
         (Class::Timeout | Class::Network { sent: true }, Some(Withheld::NotRepeatable)) => Kind::OutcomeUnknown,
         (Class::Throttled { retry_after }, _) => Kind::Throttled { retry_after },

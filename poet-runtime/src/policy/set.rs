@@ -65,8 +65,10 @@ pub(crate) struct Limits {
     pub(crate) deadline: Instant,
     /// Whether the call may be refused; what is only watched is started at any rate.
     pub(crate) refusable: bool,
-    /// The longest one attempt may take; `None`: until the deadline.
+    /// How long one attempt is waited for without a sign of life; `None`: until the deadline.
     pub(crate) attempt: Option<Duration>,
+    /// Whether a sign of life lets that time begin anew.
+    pub(crate) progress_extends: bool,
     /// Extra tries after each kind of failure.
     pub(crate) max_retries: [u8; FailureKind::ALL.len()],
     /// Whether the operation may be executed twice.
@@ -134,6 +136,10 @@ pub(crate) struct CallPolicy {
     probe: Option<Probe>,
     started: Instant,
     until: Instant,
+    /// When the attempt under way last gave a sign of life: at first, when it began.
+    heard: Instant,
+    /// The longest it had given none by then; `None` where it has given none at all.
+    silent: Option<Duration>,
     /// The failure of the attempt before.
     after: Option<FailureKind>,
     /// When that attempt ended, if nothing but the backoff is waited for since.
@@ -158,6 +164,8 @@ impl CallPolicy {
             probe: None,
             started: limits.began,
             until: limits.began,
+            heard: limits.began,
+            silent: None,
             after: None,
             backing_off: None,
             waited: None,
@@ -193,6 +201,33 @@ impl CallPolicy {
         self.started
     }
 
+    /// When the attempt under way is given up.
+    pub(crate) fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// The longest the attempt under way gave no sign of life; `None` where it has given none at all.
+    pub(crate) fn silent(&self, now: Instant) -> Option<Duration> {
+        self.silent.map(|longest| longest.max(now.saturating_duration_since(self.heard)))
+    }
+
+    /// The attempt under way is alive: its time begins anew, within the deadline of the call. Whether it does.
+    pub(crate) fn hear(&mut self, now: Instant) -> bool {
+        if !self.limits.progress_extends {
+            return false;
+        }
+        let silence = now.saturating_duration_since(self.heard);
+        self.silent = Some(self.silent.map_or(silence, |longest| longest.max(silence)));
+        self.heard = now;
+        self.until = self.limit_from(now);
+        true
+    }
+
+    fn limit_from(&self, moment: Instant) -> Instant {
+        let Limits { attempt, deadline, .. } = self.limits;
+        attempt.map_or(deadline, |limit| after(moment, limit).min(deadline))
+    }
+
     /// The failure of the attempt before the one under way.
     pub(crate) fn after(&self) -> Option<FailureKind> {
         self.after
@@ -210,7 +245,7 @@ impl CallPolicy {
     pub(crate) fn is_at_deadline(&self, now: Instant) -> bool {
         // A client that watches the same deadline gives up a little earlier.
         const EARLIER: Duration = Duration::from_millis(20);
-        let own = self.limits.attempt.map(|limit| after(self.started, limit));
+        let own = self.limits.attempt.map(|limit| after(self.heard, limit));
         own.is_none_or(|own| own > self.limits.deadline) && now + EARLIER >= self.limits.deadline
     }
 
@@ -280,7 +315,8 @@ impl CallPolicy {
         self.attempts = self.attempts.saturating_add(1);
         self.started = now;
         self.waited = self.backing_off.take().map(|ended| now.saturating_duration_since(ended));
-        self.until = limits.attempt.map_or(limits.deadline, |limit| after(now, limit).min(limits.deadline));
+        (self.heard, self.silent) = (now, None);
+        self.until = self.limit_from(now);
         self.copied = None;
         let hedge = self.hedge();
         if hedge.is_some() {
@@ -298,9 +334,11 @@ impl CallPolicy {
         (self.attempts == 1 && self.probe.is_none() && at < self.until).then_some(at)
     }
 
-    /// Whether a second copy of the attempt under way is sent now. It takes from the budgets what a retry takes.
+    /// Whether a second copy of the attempt under way is sent now. It takes from the budgets what a retry takes. What has
+    /// given a sign of life is at work, and a copy would only double that.
     pub(crate) fn race(&mut self, shared: &impl Shared, now: Instant) -> bool {
-        let races = self.hedge().is_some_and(|at| at <= now)
+        let races = self.silent.is_none()
+            && self.hedge().is_some_and(|at| at <= now)
             && self.copied.is_none()
             && now < self.until
             && shared.held_until(now).is_none()
@@ -324,6 +362,7 @@ impl CallPolicy {
         }
         if let (true, Some(copied)) = (first, self.copied) {
             self.started = copied;
+            self.heard = self.heard.max(copied);
         }
     }
 
@@ -371,7 +410,7 @@ impl CallPolicy {
         } else if self.until >= self.limits.deadline {
             Kind::Deadline { limit: self.limits.deadline - self.limits.began }
         } else {
-            Kind::Timeout { limit: self.until - self.started }
+            Kind::Timeout { limit: self.until.saturating_duration_since(self.heard) }
         }
     }
 
@@ -476,6 +515,7 @@ mod tests {
             deadline: began + Duration::from_secs(30),
             refusable: true,
             attempt: Some(Duration::from_secs(10)),
+            progress_extends: true,
             max_retries: [2; FailureKind::ALL.len()],
             repeatable: true,
             restartable: true,

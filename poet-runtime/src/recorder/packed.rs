@@ -43,6 +43,8 @@ pub(super) struct Packed {
     call_took: u32,
     timeout: u32,
     revision: u32,
+    /// The longest silence of an attempt that was not silent throughout, at least one; else 0.
+    silent: u32,
     holds: u8,
     /// The class in the lower half, the failure before in the upper.
     class_after: u8,
@@ -67,6 +69,7 @@ impl Packed {
             call_took: 0,
             timeout: 0,
             revision: 0,
+            silent: 0,
             holds: 0,
             class_after: NONE << 4,
             ordinal: 0,
@@ -84,6 +87,7 @@ impl Packed {
                 attempt.ordinal.min(ORDINAL) | attempt.waited.map_or(0, |bin| bin.min(WAIT_BINS - 1) + 1) << WAITED;
             packed.ended |= u64::from(attempt.load.min(15)) | u64::from(attempt.hedge as u8) << HEDGE;
             packed.attempt_took = micros(attempt.elapsed);
+            packed.silent = attempt.silent.map_or(0, |silent| micros(silent).max(1));
         }
         if let Some(call) = &record.call {
             packed.holds |= CALL;
@@ -154,6 +158,7 @@ impl Packed {
             call_took: 0,
             timeout: 0,
             revision: u32::try_from(cached.revision).unwrap_or(u32::MAX),
+            silent: 0,
             holds: CALL,
             class_after: NONE << 4,
             ordinal: 0,
@@ -185,6 +190,7 @@ impl Packed {
                 waited: (self.ordinal >> WAITED).checked_sub(1),
                 load: (marks & 15) as u8,
                 hedge: Hedge::ALL[((marks >> HEDGE) as usize & 3).min(Hedge::ALL.len() - 1)],
+                silent: Some(took(self.silent)).filter(|silent| !silent.is_zero()),
             }),
             call: holds(CALL).then(|| Finished {
                 ending: Ending::ALL[usize::from(self.ending_withheld & 15)],
@@ -274,6 +280,7 @@ mod tests {
             waited: Some(WAIT_BINS - 1),
             load: 10,
             hedge: Hedge::Won,
+            silent: Some(Duration::from_millis(300)),
         };
         let call = Finished {
             ending: Ending::Fallback,

@@ -274,7 +274,7 @@ impl Target {
         attempts.extend(failures.map(|kind| (kind.as_str(), count(Key::Attempt(AttemptClass::Failure(kind))))));
         attempts.push(("permanent", count(Key::Attempt(AttemptClass::Permanent))));
         attempts.retain(|(_, count)| *count > 0);
-        let sketch = Sketch::read(history, |_| 1.0);
+        let sketch = Sketch::of_times(history);
         let mut times: Vec<f64> =
             outcomes.iter().filter(|row| row.attempts > 0).map(|row| row.elapsed.as_secs_f64()).collect();
         Self {

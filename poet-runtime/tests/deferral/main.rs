@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod accepted;
 mod learned_hours;
 mod leases;
 mod orders;

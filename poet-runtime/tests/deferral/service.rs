@@ -2,7 +2,7 @@
 
 use poet_runtime::calendar::Window;
 use poet_runtime::config::{Config, QueueConfig, ServiceConfig, ToolConfig};
-use poet_runtime::service::{AttemptContext, Caller, Failure, Fetched, Request};
+use poet_runtime::service::{Accepted, AttemptContext, Caller, Failure, Fetched, News, Request};
 use poet_runtime::store::BoxFuture;
 use poet_runtime::{Builder, Class, Clock, Disposition, Error, Profile, Reply, Runtime, Wall, defer::Ticket};
 use serde_json::{Value, json};
@@ -27,7 +27,12 @@ pub(crate) enum Act {
     /// Answers after so long.
     Slow(Duration),
     Panic,
+    /// Takes the request on, and wants to be asked after so long.
+    TakeOn(Duration),
 }
+
+/// What is said about what was taken on, by how often it was asked about before.
+type Asked = Box<dyn Fn(usize) -> Result<News, Failure> + Send + Sync>;
 
 type Script = Box<dyn Fn(&Request, usize) -> Act + Send + Sync>;
 
@@ -37,9 +42,32 @@ pub(crate) struct Service {
     script: Mutex<Option<Script>>,
     log: Mutex<Vec<(Instant, Value)>>,
     under_way: Mutex<(usize, usize)>,
+    says: Mutex<Option<Asked>>,
+    asked: Mutex<Vec<(Instant, String)>>,
+    called_off: Mutex<Vec<String>>,
+}
+
+/// It is still at it, and wants to be asked again after so long.
+pub(crate) fn working(token: &str, ask_in: Duration) -> Result<News, Failure> {
+    Ok(News::Working(Accepted { token: token.to_owned(), ask_in }))
 }
 
 impl Service {
+    /// What it says from now on of what it has taken on.
+    pub(crate) fn says(&self, says: impl Fn(usize) -> Result<News, Failure> + Send + Sync + 'static) {
+        *self.says.lock().unwrap() = Some(Box::new(says));
+    }
+
+    /// When it was asked, and about what.
+    pub(crate) fn asked(&self) -> Vec<(Instant, String)> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    /// What nobody wants any more.
+    pub(crate) fn called_off(&self) -> Vec<String> {
+        self.called_off.lock().unwrap().clone()
+    }
+
     /// What the attempts from now on do; they are counted from 0 over the life of the service.
     pub(crate) fn does(&self, script: impl Fn(&Request, usize) -> Act + Send + Sync + 'static) {
         *self.script.lock().unwrap() = Some(Box::new(script));
@@ -105,9 +133,25 @@ impl Caller for Sender {
                 Act::Fail(class) => return Err(Failure::new(class, "scripted")),
                 Act::Hang => std::future::pending().await,
                 Act::Panic => panic!("the sender of {id}"),
+                Act::TakeOn(ask_in) => return Ok(Accepted { token: format!("task-{number}"), ask_in }.into()),
             }
             Ok(Fetched::from(json!({ "done": id })))
         })
+    }
+
+    fn ask<'a>(&'a self, _: &'a Request, token: &'a str, _: AttemptContext) -> BoxFuture<'a, Result<News, Failure>> {
+        let before = {
+            let mut asked = self.0.asked.lock().unwrap();
+            asked.push((Instant::now(), token.to_owned()));
+            asked.len() - 1
+        };
+        let says = self.0.says.lock().unwrap().as_ref().map_or(Ok(News::Forgotten), |says| says(before));
+        Box::pin(std::future::ready(says))
+    }
+
+    fn call_off<'a>(&'a self, _: &'a Request, token: &'a str, _: std::time::Instant) -> BoxFuture<'a, ()> {
+        self.0.called_off.lock().unwrap().push(token.to_owned());
+        Box::pin(std::future::ready(()))
     }
 }
 

@@ -18,8 +18,9 @@ use super::checks::Checks;
 use super::connection::ToolInfo;
 use super::fault::{Fault, McpError};
 use super::session::{ConnectionState, Due, Session};
+use super::task::{self, Token};
 use poet_runtime::config::{BalancerConfig, Endpoint, PoolConfig};
-use poet_runtime::service::{AttemptContext, Caller, Failure, Fetched, Request, fraction};
+use poet_runtime::service::{AttemptContext, Caller, Failure, Fetched, News, Request, fraction};
 use poet_runtime::store::BoxFuture;
 use poet_runtime::{Class, Clock};
 use serde_json::{Map, Value};
@@ -98,6 +99,19 @@ struct Member {
 impl Member {
     fn vitals(&self) -> MutexGuard<'_, Vitals> {
         self.vitals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a request here, and learns from how it ends.
+    async fn make<T, F: Future<Output = Result<T, McpError>>>(
+        &self,
+        may_leave_out: bool,
+        request: impl FnOnce(Session) -> F,
+    ) -> Result<T, McpError> {
+        let mut flight = Flight::begin(self, may_leave_out);
+        let held = self.pool.hold();
+        let result = request(held.session().clone()).await;
+        flight.sign = sign(&result);
+        result
     }
 
     fn candidate(&self, now: Instant) -> Candidate {
@@ -289,14 +303,14 @@ impl Fleet {
         Some((members[open[chosen]].clone(), has_other))
     }
 
-    /// Makes a request of one endpoint, and of the next ones where it could not be sent. Those that failed are noted in
-    /// `tried`, and avoided.
+    /// Makes a request of one endpoint, and of the next ones where it could not be sent; says whose answer it is. Those
+    /// that failed are noted in `tried`, and avoided.
     async fn send<T, F: Future<Output = Result<T, McpError>>>(
         &self,
         tried: &Mutex<Vec<u64>>,
         due: Due,
         request: impl Fn(Session, Due) -> F,
-    ) -> Result<T, McpError> {
+    ) -> Result<(T, Arc<Member>), McpError> {
         let may_move = self.0.balancer.failover_enabled;
         loop {
             let known = tried.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -306,14 +320,10 @@ impl Fleet {
             let now = Clock::system().now();
             let left = due.connected().saturating_duration_since(now);
             let own = if may_move && has_other { due.connected_by(now + left / 2) } else { due };
-            let result = {
-                let mut flight = Flight::begin(&member, may_move);
-                let held = member.pool.hold();
-                let result = request(held.session().clone(), own).await;
-                flight.sign = sign(&result);
-                result
+            let error = match member.make(may_move, |session| request(session, own)).await {
+                Ok(answer) => return Ok((answer, member)),
+                Err(error) => error,
             };
-            let Err(error) = result else { return result };
             if speaks_about_the_endpoint(&error) {
                 tried.lock().unwrap_or_else(PoisonError::into_inner).push(member.id);
             }
@@ -326,7 +336,22 @@ impl Fleet {
     }
 
     pub(super) async fn list(&self, due: Due) -> Result<Arc<[ToolInfo]>, McpError> {
-        self.send(&Mutex::default(), due, |session, due| async move { session.list_once(&due).await }).await
+        let list = |session: Session, due: Due| async move { session.list_once(&due).await };
+        Ok(self.send(&Mutex::default(), due, list).await?.0)
+    }
+
+    /// Asks the endpoint that knows a task, or any where that one is not there any more.
+    async fn of_task<T, F: Future<Output = Result<T, McpError>>>(
+        &self,
+        token: &Token<'_>,
+        due: Due,
+        request: impl Fn(Session, Due) -> F,
+    ) -> Result<T, McpError> {
+        let members = self.state().members.clone();
+        match members.iter().find(|member| token.is_of(&member.place.address)) {
+            Some(member) => member.make(false, |session| request(session, due)).await,
+            None => Ok(self.send(&Mutex::default(), due, request).await?.0),
+        }
     }
 
     /// Who makes the attempts of one call.
@@ -354,8 +379,38 @@ impl Caller for Voyage {
             let call = |session: Session, due: Due| async move {
                 session.call_once(&request.operation, &request.arguments, &due, None).await
             };
-            let answer = self.fleet.send(&self.tried, Due::of_attempt(attempt.until), call).await;
-            Ok(Fetched::from(answer.map_err(failure)?.value))
+            let sent = self.fleet.send(&self.tried, Due::of_attempt(attempt), call).await;
+            let (called, member) = sent.map_err(failure)?;
+            Ok(task::fetched(called, |id| Token::write(&member.place.address, id)))
+        })
+    }
+
+    fn ask<'a>(
+        &'a self,
+        request: &'a Request,
+        token: &'a str,
+        attempt: AttemptContext,
+    ) -> BoxFuture<'a, Result<News, Failure>> {
+        Box::pin(async move {
+            let known = Token::read(token);
+            let ask = |session: Session, due: Due| async move {
+                session.follow_once(known.id, &request.operation, &request.arguments, &due).await
+            };
+            task::news(self.fleet.of_task(&known, Due::of_attempt(attempt), ask).await, token)
+        })
+    }
+
+    fn asks_as(&self) -> &'static str {
+        task::ASK
+    }
+
+    fn call_off<'a>(&'a self, _: &'a Request, token: &'a str, until: Instant) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let known = Token::read(token);
+            let forgo = |session: Session, _| async move { session.forgo(known.id, until).await };
+            if let Err(error) = self.fleet.of_task(&known, Due::of(until), forgo).await {
+                tracing::debug!(%error, "a server could not be told that nobody wants its task any more");
+            }
         })
     }
 }

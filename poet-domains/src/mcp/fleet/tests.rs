@@ -3,6 +3,7 @@
 use super::*;
 use crate::mcp::connection::{Era, Limits, McpConnection, Pending, ToolAnswer, ToolCall};
 use crate::mcp::session::Connector;
+use crate::mcp::task::Called;
 use poet_runtime::config::Balance;
 use serde_json::Map;
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,7 +110,7 @@ impl McpConnection for Line {
         })
     }
 
-    fn call<'a>(&'a self, _: ToolCall<'a>) -> Pending<'a, ToolAnswer> {
+    fn call<'a>(&'a self, _: ToolCall<'a>) -> Pending<'a, Called> {
         Box::pin(async move {
             *self.world.calls.lock().unwrap().entry(self.address.clone()).or_default() += 1;
             let delay = self.world.delays.lock().unwrap().get(&self.address).copied();
@@ -119,7 +120,7 @@ impl McpConnection for Line {
             if World::is(&self.world.failing, &self.address) {
                 return Err(McpError::new(Fault::Http { status: 500, retry_after: None }, ""));
             }
-            Ok(ToolAnswer::new(&[&self.address], Vec::new(), None, false))
+            Ok(ToolAnswer::new(&[&self.address], Vec::new(), None, false).into())
         })
     }
 
@@ -156,9 +157,12 @@ async fn call(fleet: &Fleet, within: Duration) -> Result<String, McpError> {
 }
 
 async fn attempt(fleet: &Fleet, tried: &Mutex<Vec<u64>>, within: Duration) -> Result<String, McpError> {
-    let due = Due::of_attempt(Clock::system().now() + within);
+    let until = Clock::system().now() + within;
+    let due = Due::of_attempt(AttemptContext { until, deadline: until, last: true, may_be_accepted: false });
     let send = |session: Session, due: Due| async move { session.call_once("tool", &Map::new(), &due, None).await };
-    fleet.send(tried, due, send).await.map(|answer| answer.text)
+    let (called, _) = fleet.send(tried, due, send).await?;
+    let Called::Answered(answer) = called else { panic!("{called:?}") };
+    Ok(answer.text)
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@
 //! takes note of what the transport was given.
 
 use super::http::WireError;
+use super::progress::Progress;
 use rmcp::model::{ClientJsonRpcMessage, RequestId, ServerJsonRpcMessage};
 use rmcp::service::RoleClient;
 use rmcp::transport::Transport;
@@ -81,15 +82,16 @@ pub(super) fn says_unsent(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// A transport whose requests are taken note of.
+/// A transport whose requests, and what is reported about them, are taken note of.
 pub(super) struct Noted<T> {
     transport: T,
     ledger: Ledger,
+    progress: Progress,
 }
 
 impl<T> Noted<T> {
-    pub(super) fn new(transport: T, ledger: Ledger) -> Self {
-        Self { transport, ledger }
+    pub(super) fn new(transport: T, ledger: Ledger, progress: Progress) -> Self {
+        Self { transport, ledger, progress }
     }
 }
 
@@ -121,8 +123,10 @@ impl<T: Transport<RoleClient>> Transport<RoleClient> for Noted<T> {
         }
     }
 
-    fn receive(&mut self) -> impl Future<Output = Option<ServerJsonRpcMessage>> + Send {
-        self.transport.receive()
+    async fn receive(&mut self) -> Option<ServerJsonRpcMessage> {
+        let message = self.transport.receive().await?;
+        self.progress.note(&message);
+        Some(message)
     }
 
     fn close(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send {

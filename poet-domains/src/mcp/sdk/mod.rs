@@ -9,8 +9,10 @@ mod http;
 mod ledger;
 #[cfg(feature = "oauth")]
 mod oauth;
+mod progress;
 mod sse;
 mod stdio;
+mod tasks;
 #[cfg(feature = "websocket")]
 mod websocket;
 
@@ -18,10 +20,12 @@ use self::http::{MAX_ANSWER, WireError, deepest};
 use self::ledger::{Ledger, Noted};
 #[cfg(feature = "oauth")]
 pub(super) use self::oauth::Authorizer;
+use self::progress::Progress;
 use self::stdio::LastWords;
 use crate::mcp::connection::{Era, Limits, McpConnection, Pending, Target, ToolAnswer, ToolCall, ToolInfo};
 use crate::mcp::fault::{Fault, McpError};
 use crate::mcp::input::{Helpers, Person, Question};
+use crate::mcp::task::{Called, TaskState};
 use ::rmcp::ClientHandler;
 use ::rmcp::model::{
     CallToolRequest, CallToolRequestParams, CallToolResult, CancelledNotification, CancelledNotificationParam,
@@ -164,12 +168,13 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     let changes = client.changes.clone();
-    let ledger = Ledger::default();
-    let transport = Noted::new(transport.into_transport(), ledger.clone());
+    let (ledger, progress) = (Ledger::default(), Progress::default());
+    let transport = Noted::new(transport.into_transport(), ledger.clone(), progress.clone());
     match serve_client_with_lifecycle(client, transport, mode).await {
         Ok(service) => {
             service.peer().set_response_cache_config(ClientCacheConfig::disabled()).await;
-            Ok(Connection { service, tools: Mutex::new(Arc::from([])), changes, listed_after: 0.into(), ledger, words })
+            let tools = Mutex::new(Arc::from([]));
+            Ok(Connection { service, tools, changes, listed_after: 0.into(), ledger, progress, words })
         }
         Err(error) => Err(explained(from_handshake(error), words.as_ref()).await),
     }
@@ -252,6 +257,7 @@ struct Connection {
     /// How many changes had been announced when the tools were listed.
     listed_after: AtomicU64,
     ledger: Ledger,
+    progress: Progress,
     words: Option<LastWords>,
 }
 
@@ -284,7 +290,17 @@ impl Connection {
         };
         let id = handle.id.clone();
         let mut cancel = CancelOnDrop { peer, id: Some(id.clone()) };
-        let Some(answer) = bounded(until, &mut handle.rx).await else {
+        let mut reports = self.progress.of(handle.progress_token.clone());
+        let answered = async {
+            loop {
+                tokio::select! {
+                    biased;
+                    answer = &mut handle.rx => return answer,
+                    () = reports.advance() => poet_runtime::progress(),
+                }
+            }
+        };
+        let Some(answer) = bounded(until, answered).await else {
             // Too late for everybody: the guard tells the server.
             return Err(McpError::new(Fault::Timeout { sent: true }, ""));
         };
@@ -367,21 +383,37 @@ impl McpConnection for Connection {
         })
     }
 
-    fn call<'a>(&'a self, call: ToolCall<'a>) -> Pending<'a, ToolAnswer> {
+    fn task<'a>(&'a self, id: &'a str, until: Instant) -> Pending<'a, TaskState> {
+        Box::pin(self.task_state(id, until))
+    }
+
+    fn cancel_task<'a>(&'a self, id: &'a str, until: Instant) -> Pending<'a, ()> {
+        Box::pin(self.drop_task(id, until))
+    }
+
+    fn call<'a>(&'a self, call: ToolCall<'a>) -> Pending<'a, Called> {
         Box::pin(async move {
-            let (mut kept, mut answers) = (None, None);
+            let (mut kept, mut answers, mut offers) = (None, None, call.tasks);
             for round in 0..MAX_ROUNDS {
                 let mut params =
                     CallToolRequestParams::new(call.name.to_owned()).with_arguments(call.arguments.clone());
                 params.request_state = kept.take();
                 params.input_responses = answers.take();
                 let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
-                let mut options = PeerRequestOptions::no_options();
-                if let Some(meta) = call.meta.clone() {
-                    options = options.with_meta(meta.into());
-                }
-                match self.request(request, options, Some(call.until)).await? {
-                    ServerResult::CallToolResult(result) => return Ok(answer(result)),
+                let options = self.options(call.meta.clone(), offers);
+                let result = match self.request(request, options, Some(call.until)).await {
+                    // Refused before it did anything, and made of what the tool needs to be called at all.
+                    Err(error) if round == 0 && !offers && tasks::is_wanted(&error) => {
+                        offers = true;
+                        continue;
+                    }
+                    result => result?,
+                };
+                match result {
+                    ServerResult::CallToolResult(result) => return Ok(answer(result).into()),
+                    ServerResult::CreateTaskResult(created) => {
+                        return Ok(Called::TakenOn(tasks::task(created.task)));
+                    }
                     // The server wants to be asked again with what it gave us to keep, and with what a person answers.
                     ServerResult::InputRequiredResult(InputRequiredResult {
                         input_requests, request_state, ..

@@ -36,6 +36,26 @@ pub enum Answer {
     Lost,
     /// Executed, and answered with what is no message.
     Garbage,
+    /// The same, after that many reports of progress, each that long after the one before. What is executed is executed
+    /// at once.
+    Progress {
+        /// How many reports.
+        reports: u32,
+        /// How long each takes.
+        every: Duration,
+        /// What is answered then. Nothing but a message, or the end of the connection, can follow a report.
+        then: Box<Answer>,
+    },
+    /// A task, which is done after that time and then ended so; what is executed is executed at once. `Refused` means that
+    /// it was cancelled, and `Hang` that it never ends. Only of revision 2026-07-28.
+    Task {
+        /// How long it takes.
+        takes: Duration,
+        /// Whether a client that takes no tasks is refused; else it gets the answer after that time.
+        required: bool,
+        /// How it ends.
+        then: Box<Answer>,
+    },
     /// The same, sent after that time. What is executed is executed at once, whether or not somebody still waits then.
     After(Duration, Box<Answer>),
 }
@@ -69,13 +89,31 @@ impl Answer {
         Self::After(wait, Box::new(self))
     }
 
+    /// The same, after that many reports of progress, each that long after the one before.
+    #[must_use]
+    pub fn after_reports(self, reports: u32, every: Duration) -> Self {
+        Self::Progress { reports, every, then: Box::new(self) }
+    }
+
+    /// The same by a task that takes that long, for clients that take tasks; for others after that time.
+    #[must_use]
+    pub fn as_task(self, takes: Duration) -> Self {
+        Self::Task { takes, required: false, then: Box::new(self) }
+    }
+
+    /// The same by a task that takes that long; clients that take no tasks are refused.
+    #[must_use]
+    pub fn only_as_task(self, takes: Duration) -> Self {
+        Self::Task { takes, required: true, then: Box::new(self) }
+    }
+
     /// Whether the tool does what it was called for.
     #[must_use]
     pub fn executes(&self) -> bool {
         match self {
             Self::Done | Self::Value(_) | Self::Lost | Self::Garbage => true,
             Self::ToolError(_) | Self::RpcError { .. } | Self::Status { .. } | Self::Hang | Self::Refused => false,
-            Self::After(_, then) => then.executes(),
+            Self::Progress { then, .. } | Self::Task { then, .. } | Self::After(_, then) => then.executes(),
         }
     }
 }
@@ -167,5 +205,6 @@ mod tests {
         let second = Duration::from_secs(1);
         assert!(Answer::Lost.after(second).executes());
         assert!(!Answer::Hang.after(second).executes());
+        assert!(Answer::Done.after_reports(3, second).executes());
     }
 }

@@ -37,6 +37,7 @@
 mod answer;
 pub mod bytes;
 mod server;
+mod tasks;
 mod tool;
 pub mod wire;
 

@@ -2,6 +2,7 @@
 
 use super::answer::{Answer, Call};
 use super::bytes::{event, http, json_http, rpc_error, sse_http};
+use super::tasks::Tasks;
 use super::tool::Tool;
 use super::wire::{self, Action, Asked, Nature, Speaks, lock};
 use poet_runtime::config::ServiceConfig;
@@ -10,6 +11,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// An MCP server over streamable HTTP on a port of this machine, in this process.
 ///
@@ -30,6 +32,7 @@ struct Desk {
     executions: Vec<(String, Map<String, Value>)>,
     /// Clients are to be told that the tools have changed.
     changed: bool,
+    tasks: Tasks,
 }
 
 impl Server {
@@ -56,9 +59,11 @@ impl Server {
             attempts: HashMap::new(),
             executions: Vec::new(),
             changed: false,
+            tasks: Tasks::default(),
         }));
-        let script = desk.clone();
-        let wire = wire::Server::start_with(nature, move |asked| answer(&script, asked)).await?;
+        let (script, others) = (desk.clone(), desk.clone());
+        let others = move |method: &str, params: &Value| lock(&others).tasks.answer(method, params);
+        let wire = wire::Server::start_answering(nature, move |asked| answer(&script, asked), others).await?;
         Ok(Self { wire, desk })
     }
 
@@ -123,6 +128,23 @@ impl Server {
         self.wire.forget_sessions();
     }
 
+    /// Forgets its tasks, as a server does that keeps them in memory and is started again.
+    pub fn forget_tasks(&self) {
+        lock(&self.desk).tasks.forget();
+    }
+
+    /// How often it was asked how a task stands.
+    #[must_use]
+    pub fn asked_about_tasks(&self) -> usize {
+        lock(&self.desk).tasks.asked
+    }
+
+    /// How many tasks were cancelled by clients.
+    #[must_use]
+    pub fn cancelled_tasks(&self) -> usize {
+        lock(&self.desk).tasks.cancelled
+    }
+
     /// Ends the server and waits until its port is free.
     pub async fn stop(self) -> SocketAddr {
         self.wire.stop().await
@@ -135,13 +157,18 @@ fn answer(desk: &Mutex<Desk>, asked: &Asked) -> Action {
         return Action::Send(json_http(200, &[], &error));
     };
     // The desk is free meanwhile: what a tool does is the user's, and may look at the server.
-    let answer = tool.decides(&call);
+    let answer = offered(tool.decides(&call), asked);
     let worked = answer.executes().then(|| {
         lock(desk).executions.push((asked.tool.clone(), asked.arguments.clone()));
         tool.execute(&asked.arguments)
     });
     let change = std::mem::take(&mut lock(desk).changed);
-    acted(asked, answer, worked.unwrap_or(Ok(Value::Null)), change)
+    if let Answer::Task { takes, then, .. } = answer {
+        let task = lock(desk).tasks.take_on(takes, *then, worked.unwrap_or(Ok(Value::Null)));
+        return Action::Send(json_http(200, &[], &asked.carrying(&task)));
+    }
+    let place = if change { Place::AfterNews } else { Place::Response };
+    acted(asked, answer, worked.unwrap_or(Ok(Value::Null)), place)
 }
 
 impl Desk {
@@ -156,14 +183,37 @@ impl Desk {
     }
 }
 
-/// What is sent for an answer.
-fn acted(asked: &Asked, answer: Answer, worked: Result<Value, String>, change: bool) -> Action {
-    let send = |message: Value| {
-        if !change {
-            return Action::Send(json_http(200, &[], &message));
+/// What becomes of a task that the client takes, or does not take.
+fn offered(answer: Answer, asked: &Asked) -> Answer {
+    match answer {
+        Answer::Task { required: true, .. } if !asked.takes_tasks => {
+            Answer::rpc_error(-32021, "Missing required client capability: io.modelcontextprotocol/tasks")
         }
-        let told = json!({ "jsonrpc": "2.0", "method": "notifications/tools/list_changed" });
-        Action::Close(sse_http(&(event(&told) + &event(&message))))
+        Answer::Task { takes, then, .. } if !asked.takes_tasks => then.after(takes),
+        answer => answer,
+    }
+}
+
+/// Where an answer stands.
+#[derive(Clone, Copy)]
+enum Place {
+    /// It is the response.
+    Response,
+    /// Before it stands that the tools have changed.
+    AfterNews,
+    /// On a stream that has begun.
+    Stream,
+}
+
+/// What is sent for an answer.
+fn acted(asked: &Asked, answer: Answer, worked: Result<Value, String>, place: Place) -> Action {
+    let send = |message: Value| match place {
+        Place::Response => Action::Send(json_http(200, &[], &message)),
+        Place::AfterNews => {
+            let told = json!({ "jsonrpc": "2.0", "method": "notifications/tools/list_changed" });
+            Action::Close(sse_http(&(event(&told) + &event(&message))))
+        }
+        Place::Stream => Action::Close(event(&message).into_bytes()),
     };
     match answer {
         Answer::Done => send(asked.carrying(&match worked {
@@ -173,6 +223,10 @@ fn acted(asked: &Asked, answer: Answer, worked: Result<Value, String>, change: b
         Answer::Value(value) => send(asked.carrying(&result(&value))),
         Answer::ToolError(text) => send(asked.carrying(&failed(&text))),
         Answer::RpcError { code, message } => send(rpc_error(&asked.id, code, &message)),
+        // The head of a response stands before everything else.
+        Answer::Status { .. } | Answer::Garbage if matches!(place, Place::Stream) => {
+            Action::Close(b"data: <html>It works!</html>\n\n".to_vec())
+        }
         Answer::Status { status, retry_after } => {
             let seconds = retry_after.map(|wait| wait.as_secs().to_string());
             let headers: Vec<_> = seconds.iter().map(|seconds| ("Retry-After", seconds.as_str())).collect();
@@ -181,12 +235,20 @@ fn acted(asked: &Asked, answer: Answer, worked: Result<Value, String>, change: b
         Answer::Hang => Action::Hold(Vec::new()),
         Answer::Refused | Answer::Lost => Action::Close(Vec::new()),
         Answer::Garbage => Action::Send(http(200, &[("content-type", "application/json")], b"<html>It works!</html>")),
-        Answer::After(wait, then) => Action::After(wait, Box::new(acted(asked, *then, worked, change))),
+        Answer::Progress { reports, every, then } => {
+            let report = |n| (every, event(&asked.report(f64::from(n))).into_bytes());
+            let head = (Duration::ZERO, if matches!(place, Place::Stream) { Vec::new() } else { sse_http("") });
+            let bits = std::iter::once(head).chain((1..=reports).map(report)).collect();
+            Action::Bits(bits, Box::new(acted(asked, *then, worked, Place::Stream)))
+        }
+        // Taken on before; inside another answer it is none.
+        Answer::Task { then, .. } => acted(asked, *then, worked, place),
+        Answer::After(wait, then) => Action::After(wait, Box::new(acted(asked, *then, worked, place))),
     }
 }
 
 /// A result of the protocol: an object as structured content, anything else as text.
-fn result(value: &Value) -> Value {
+pub(super) fn result(value: &Value) -> Value {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let mut result = json!({ "content": [{ "type": "text", "text": text }], "isError": false });
     if value.is_object() {
@@ -195,7 +257,7 @@ fn result(value: &Value) -> Value {
     result
 }
 
-fn failed(text: &str) -> Value {
+pub(super) fn failed(text: &str) -> Value {
     json!({ "content": [{ "type": "text", "text": text }], "isError": true })
 }
 

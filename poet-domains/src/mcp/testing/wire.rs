@@ -33,6 +33,8 @@ pub enum Action {
     Together(usize, Vec<u8>),
     /// Sends the first bytes and closes the connection, and the second ones to who resumes the stream.
     Resume(Vec<u8>, Vec<u8>),
+    /// Sends each of these bytes after its time, and does so then.
+    Bits(Vec<(Duration, Vec<u8>)>, Box<Action>),
     /// Does so after that time.
     After(Duration, Box<Action>),
 }
@@ -62,6 +64,10 @@ pub struct Asked {
     pub state: Value,
     /// The answers it brings to what the tool had asked for.
     pub answers: Value,
+    /// What its progress is reported under; null where nobody wants to know.
+    pub progress_token: Value,
+    /// Whether a task will do in the place of the answer.
+    pub takes_tasks: bool,
 }
 
 impl Asked {
@@ -76,6 +82,13 @@ impl Asked {
     pub fn result(&self, text: &str) -> Value {
         let content = json!([{ "type": "text", "text": text }]);
         self.carrying(&json!({ "content": content, "isError": false }))
+    }
+
+    /// The message that reports that it has come so far.
+    #[must_use]
+    pub fn report(&self, progress: f64) -> Value {
+        let params = json!({ "progressToken": self.progress_token, "progress": progress });
+        json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": params })
     }
 
     /// The message with this result.
@@ -121,9 +134,12 @@ impl Default for Nature {
 }
 
 type Script = dyn Fn(&Asked) -> Action + Send + Sync;
+/// What is answered to other requests, by method and parameters: a result, or the code and message of an error.
+type Others = dyn Fn(&str, &Value) -> Option<Result<Value, (i32, String)>> + Send + Sync;
 
 struct Shared {
     script: Box<Script>,
+    others: Box<Others>,
     unknown: Unknown,
     sessions: Mutex<HashSet<String>>,
     tools: Mutex<Vec<Value>>,
@@ -172,9 +188,24 @@ impl Server {
         nature: Nature,
         script: impl Fn(&Asked) -> Action + Send + Sync + 'static,
     ) -> io::Result<Self> {
+        Self::start_answering(nature, script, |_, _| None).await
+    }
+
+    /// Starts one of this nature that answers other requests too, by method and parameters: with a result, or the code
+    /// and message of an error.
+    ///
+    /// # Errors
+    ///
+    /// If its address cannot be listened on.
+    pub async fn start_answering(
+        nature: Nature,
+        script: impl Fn(&Asked) -> Action + Send + Sync + 'static,
+        others: impl Fn(&str, &Value) -> Option<Result<Value, (i32, String)>> + Send + Sync + 'static,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(nature.address).await?;
         let shared = Arc::new(Shared {
             script: Box::new(script),
+            others: Box::new(others),
             unknown: nature.unknown,
             sessions: Mutex::default(),
             tools: Mutex::new(nature.tools),
@@ -318,6 +349,16 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
                     *lock(&shared.resumable) = Some(second);
                     (first, false)
                 }
+                Action::Bits(bits, then) => {
+                    for (wait, bytes) in bits {
+                        tokio::time::sleep(wait).await;
+                        if stream.write_all(&bytes).await.is_err() {
+                            return;
+                        }
+                    }
+                    action = *then;
+                    continue;
+                }
                 Action::After(wait, then) => {
                     tokio::time::sleep(wait).await;
                     action = *then;
@@ -404,7 +445,11 @@ fn answer(shared: &Shared, request: &Request) -> Action {
                 calls.len() - 1
             };
             let (state, answers) = (param("requestState"), param("inputResponses"));
-            (shared.script)(&Asked { before, id, tool, arguments, state, answers })
+            let meta = param("_meta");
+            let progress_token = meta["progressToken"].clone();
+            let extensions = &meta["io.modelcontextprotocol/clientCapabilities"]["extensions"];
+            let takes_tasks = extensions["io.modelcontextprotocol/tasks"].is_object();
+            (shared.script)(&Asked { before, id, tool, arguments, state, answers, progress_token, takes_tasks })
         }
         "notifications/cancelled" => {
             shared.cancels.fetch_add(1, Ordering::SeqCst);
@@ -413,6 +458,14 @@ fn answer(shared: &Shared, request: &Request) -> Action {
             Action::Send(http(202, &[], b""))
         }
         _ if id.is_null() => Action::Send(http(202, &[], b"")),
-        _ => Action::Send(json_http(200, &[], &rpc_error(&id, -32601, "Method not found"))),
+        _ => Action::Send(json_http(
+            200,
+            &[],
+            &match (shared.others)(method, &message["params"]) {
+                Some(Ok(answer)) => result(answer),
+                Some(Err((code, text))) => rpc_error(&id, code, &text),
+                None => rpc_error(&id, -32601, "Method not found"),
+            },
+        )),
     }
 }

@@ -194,7 +194,8 @@ fn recover(connection: &Connection, now: Wall) -> rusqlite::Result<Recovered> {
         let Some(mut row) = reads::at(connection, number)? else { continue };
         row.job.expired(now);
         put_back(connection, &row)?;
-        recovered.dead.push(row.job.id);
+        let uncertain = row.job.state == State::Uncertain;
+        if uncertain { recovered.uncertain.push(row.job.id) } else { recovered.dead.push(row.job.id) }
     }
     Ok(recovered)
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 /// The columns that [`read`] reads, of `jobs`.
 pub(super) const COLUMNS: &str = "number, id, profile, service, operation, arguments, options, repeatable, priority, \
      order_key, reason, state, created, due, expires, started, ended, attempts, max_attempts, owner, token, until, \
-     execution, error, result, resolved";
+     execution, error, result, resolved, accepted";
 
 /// A job and its place in the order of the queue.
 pub(super) struct Numbered {
@@ -64,6 +64,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Option<Numbered>> {
         error: row.get(23)?,
         result: json(row, 24)?,
         resolved: row.get(25)?,
+        accepted: row.get(26)?,
     };
     Ok(Some(Numbered { number: row.get(0)?, job }))
 }
@@ -76,8 +77,8 @@ fn json(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Value>> {
 pub(super) fn insert(connection: &Connection, job: &NewJob) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached(
         "INSERT INTO jobs (id, profile, service, operation, arguments, options, repeatable, priority, order_key, \
-         head, reason, state, created, due, expires, attempts, max_attempts, token, execution) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'pending', ?12, ?13, ?14, 0, ?15, 0, ?16)",
+         head, reason, state, created, due, expires, attempts, max_attempts, token, execution, accepted) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'pending', ?12, ?13, ?14, ?18, ?15, 0, ?16, ?17)",
     )?;
     insert.execute(params![
         job.id.to_string(),
@@ -96,6 +97,8 @@ pub(super) fn insert(connection: &Connection, job: &NewJob) -> rusqlite::Result<
         job.expires.millis(),
         job.max_attempts,
         job.execution,
+        job.accepted,
+        job.accepted.is_some(),
     ])?;
     Ok(())
 }
@@ -105,7 +108,7 @@ pub(super) fn update(connection: &Connection, row: &Numbered) -> rusqlite::Resul
     let Numbered { number, job } = row;
     let mut update = connection.prepare_cached(
         "UPDATE jobs SET state = ?2, due = ?3, expires = ?4, started = ?5, ended = ?6, attempts = ?7, owner = ?8, \
-         token = ?9, until = ?10, error = ?11, result = ?12, resolved = ?13, \
+         token = ?9, until = ?10, error = ?11, result = ?12, resolved = ?13, accepted = ?15, \
          arguments = iif(?14, arguments, NULL), options = iif(?14, options, NULL) WHERE number = ?1",
     )?;
     update.execute(params![
@@ -123,6 +126,7 @@ pub(super) fn update(connection: &Connection, row: &Numbered) -> rusqlite::Resul
         job.result.as_ref().map(Value::to_string),
         job.resolved,
         job.arguments.is_some(),
+        job.accepted,
     ])?;
     Ok(())
 }

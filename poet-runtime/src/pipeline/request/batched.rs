@@ -14,7 +14,7 @@
 //!
 //! A call that pins its own attempts, by `timeout` or `retries`, is not one that others can be made with.
 
-use super::{Caller, Fetched, Order, Request, cached};
+use super::{Accepted, Caller, Fetched, Order, Request, accepted, cached};
 use crate::clock::Wall;
 use crate::config::BatchConfig;
 use crate::context;
@@ -99,7 +99,8 @@ pub(super) async fn join(order: &Order) -> Option<(Result<Reply, Error>, Landing
         let deadline = context.deadline;
         // Who sends it may make calls of its own, which are to find the runtime of those it works for.
         let runtime = runtime.clone();
-        let making = context::inside(context, round.make(items, deadline));
+        // Boxed once for all of them, and not copied into the task.
+        let making = Box::pin(context::inside(context, round.make(items, deadline)));
         tokio::spawn(async move { runtime.as_current(making).await });
     };
     let mut rules = rules(target, &bulk, learning);
@@ -216,6 +217,14 @@ struct Round {
     template: Arc<Request>,
 }
 
+/// What a call for several was answered with.
+#[derive(Clone)]
+enum Bulk {
+    Listed(Listed),
+    /// The service took it on.
+    Later(Accepted),
+}
+
 /// The results of a call for several, one for each.
 #[derive(Clone)]
 struct Listed {
@@ -309,10 +318,19 @@ impl Round {
         let answer = runtime
             .call(&call, |attempt| async move {
                 let fetched = caller.attempt(request, attempt).await?;
+                if let Some(accepted) = fetched.accepted {
+                    return Ok(Bulk::Later(accepted));
+                }
                 listed(fetched, &config.results, questions.len())
+                    .map(Bulk::Listed)
                     .map_err(|problem| Failure::new(Class::Invalid, problem))
             })
             .await;
+        let answer = match answer {
+            // Boxed, so that what is answered at once does not carry it about.
+            Ok(answer) => Box::pin(self.listed(request, answer, questions.len(), deadline)).await,
+            Err(error) => Err(error),
+        };
         if let Some(write) = write {
             write.ended(&answer);
         }
@@ -320,6 +338,38 @@ impl Round {
             self.gatherer.observe(answer.elapsed);
         }
         answer
+    }
+
+    /// The results, which a service that took the call on is waited for.
+    async fn listed(
+        &self,
+        request: &Request,
+        answer: Answer<Bulk>,
+        wanted: usize,
+        deadline: Instant,
+    ) -> Result<Answer<Listed>, Error> {
+        let Answer { value, disposition, attempts, mut elapsed, execution } = answer;
+        let value = match value {
+            Bulk::Listed(value) => value,
+            Bulk::Later(mut accepted) => {
+                let (began, clock) = (self.runtime.0.clock.now(), &self.runtime.0.clock);
+                let end = accepted::follow(&self.runtime, request, &self.caller, &mut accepted, deadline).await;
+                elapsed += clock.now().saturating_duration_since(began);
+                let attempts = u8::try_from(attempts).unwrap_or(u8::MAX);
+                let end = match end {
+                    Some(end) => end.and_then(|fetched| {
+                        let invalid = |problem| accepted::error_of(request, Failure::new(Class::Invalid, problem));
+                        listed(fetched, &self.config.results, wanted).map_err(invalid)
+                    }),
+                    None => {
+                        accepted::call_off(request, &self.caller, &accepted.token).await;
+                        Err(accepted::unfinished(request, elapsed))
+                    }
+                };
+                end.map_err(|error| error.after(attempts, elapsed))?
+            }
+        };
+        Ok(Answer { value, disposition, attempts, elapsed, execution })
     }
 
     fn hand_out(&self, questions: Vec<Question>, answer: Answer<Listed>) {
@@ -348,7 +398,7 @@ impl Round {
 
 /// The list of results in an answer.
 fn listed(fetched: Fetched, path: &str, wanted: usize) -> Result<Listed, String> {
-    let Fetched { mut value, valid_for } = fetched;
+    let Fetched { mut value, valid_for, .. } = fetched;
     let mut place = &mut value;
     for name in path.split('.').filter(|name| !name.is_empty()) {
         place = place.get_mut(name).ok_or_else(|| format!("the answer for {wanted} items has no `{path}`"))?;

@@ -5,7 +5,7 @@
 //! may not be repeated, or makes other answers worthless, is a write, and a write is never answered from memory,
 //! whatever is configured.
 
-use super::{CacheWish, Order, Request, single};
+use super::{Accepted, CacheWish, Order, Request, accepted, single};
 use crate::cache::{Answered, Entry, Moment};
 use crate::context;
 use crate::error::{Error, Kind};
@@ -283,17 +283,26 @@ pub(super) fn shared_key(order: &Order) -> Option<CacheKey> {
 pub(super) struct Shared {
     pub(super) value: Arc<Value>,
     pub(super) valid_for: Option<Duration>,
+    /// The service took the request on; there is no value yet.
+    pub(super) accepted: Option<Accepted>,
 }
 
 impl Keep<Shared> for Order {
     fn found(&self) -> Option<Answer<Shared>> {
         let answers = &self.runtime.0.answers;
         let Some((value, age, Freshness::Fresh)) = kept(self, answers.moment(self.began)) else { return None };
-        Some(self.answered(self.runtime.0.next_execution(), Shared { value, valid_for: None }, age))
+        Some(self.answered(self.runtime.0.next_execution(), Shared { value, valid_for: None, accepted: None }, age))
     }
 
     fn keep(&self, fetched: &Shared) -> Option<Shown> {
+        if !self.is_final(fetched) {
+            return None;
+        }
         keep(self, &fetched.value, fetched.valid_for)
+    }
+
+    fn is_final(&self, fetched: &Shared) -> bool {
+        fetched.accepted.is_none()
     }
 }
 
@@ -346,6 +355,10 @@ pub(super) fn refresh(order: &Order) {
             .scope(async move {
                 let order = order.again();
                 let (fetched, landing) = single(&order).await;
+                let (fetched, landing) = match fetched {
+                    Ok(answer) => Box::pin(accepted::wait_for(&order, answer, landing)).await,
+                    Err(error) => (Err(error), landing),
+                };
                 landing.failed();
                 if let Err(error) = fetched {
                     tracing::debug!(%error, "an answer was not fetched anew; the old one stays");

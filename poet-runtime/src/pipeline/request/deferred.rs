@@ -7,7 +7,7 @@
 
 use super::avoided::Learned;
 use super::fallback::until;
-use super::{Order, Request, batched};
+use super::{Accepted, Order, Request, batched};
 use crate::calendar::{self, Window};
 use crate::clock::Wall;
 use crate::context;
@@ -39,7 +39,7 @@ pub(super) async fn before(order: &mut Order) -> Option<Result<Reply, Error>> {
     order.runtime.0.deferral.remember(order.request.profile);
     defer::ensure(&order.runtime);
     let (reason, due) = wish(order)?;
-    match put_off(order, reason, due, order.deadline).await {
+    match put_off(order, reason, (due, None), order.deadline).await {
         Put::Off(reply) => Some(Ok(reply)),
         Put::Refused => {
             order.refused = true;
@@ -69,18 +69,36 @@ pub(super) async fn after_failure(order: &Order, error: &Error, last: Instant) -
         (_, Some(wait)) => (Reason::RetryAfter, wait),
         (_, None) => (Reason::Failed, delay(runtime.config.queue.backoff, 1, runtime.seed, counter)),
     };
-    match put_off(order, reason, now.after(wait.max(SOONEST)), until(order, last)).await {
+    match put_off(order, reason, (now.after(wait.max(SOONEST)), None), until(order, last)).await {
         Put::Off(reply) => Some(reply.after(error.attempts(), order.price())),
         // Called back if it was taken at all, and due later than that takes: the error stands.
         Put::Refused | Put::Unknown => None,
     }
 }
 
+/// Puts off what the service took on, where the call may be put off: the job knows the token, and asks.
+pub(super) async fn accepted(order: &Order, accepted: &Accepted) -> Put {
+    if !may_wait(order) || order.refused {
+        return Put::Refused;
+    }
+    let due = order.runtime.0.clock.wall().after(accepted.ask_in.max(super::SOONEST));
+    put_off(order, Reason::Accepted, (due, Some(accepted.token.as_str())), order.deadline).await
+}
+
+/// Whether the service may take the call on: whoever made it can be told to wait, or nobody waits.
+pub(super) fn may_be_accepted(order: &Order) -> bool {
+    order.left_to_a_worker || may_wait(order)
+}
+
 /// Makes the call of a job: an ordinary call that is neither put off again nor answered by a fallback.
 pub(crate) async fn make(runtime: &Runtime, request: Request, caller: Arc<dyn Caller>) -> Result<Reply, Error> {
     let order = Order { left_to_a_worker: true, ..Order::new(runtime, request, caller) };
     let (result, landing) = super::now(&order).await;
-    landing.failed();
+    match &result {
+        // How it ends is written down when it does.
+        Ok(reply) if reply.is_accepted().is_some() => landing.put_off(),
+        _ => landing.failed(),
+    }
     result
 }
 
@@ -198,7 +216,7 @@ fn may_wait(order: &Order) -> bool {
 }
 
 /// What came of an attempt to put a call off.
-enum Put {
+pub(super) enum Put {
     Off(Reply),
     /// There is no job.
     Refused,
@@ -206,7 +224,8 @@ enum Put {
     Unknown,
 }
 
-async fn put_off(order: &Order, reason: Reason, due: Wall, until: Instant) -> Put {
+/// The job is due then, and knows the token of what the service took on.
+async fn put_off(order: &Order, reason: Reason, (due, accepted): (Wall, Option<&str>), until: Instant) -> Put {
     let Order { runtime, request, target, .. } = order;
     let (inner, desk) = (&runtime.0, &runtime.0.deferral.desk);
     let mut flight = Flight::take_off(inner, target, None, written(order), true);
@@ -219,6 +238,7 @@ async fn put_off(order: &Order, reason: Reason, due: Wall, until: Instant) -> Pu
         priority: order.priority,
         order_by: order.tool().and_then(|tool| tool.order_by.clone()),
         execution: inner.execution_id(flight.execution()).to_string(),
+        accepted: accepted.map(str::to_owned),
     };
     let job = defer::job(request, occasion, &desk.config());
     let id = job.id;
@@ -242,7 +262,7 @@ async fn put_off(order: &Order, reason: Reason, due: Wall, until: Instant) -> Pu
     let estimate = tokio::time::timeout_at(until.into(), desk.estimate(&key, known, due)).await.ok().flatten();
     let ticket = Ticket::new(id, due, reason, estimate, desk.clone());
     let (disposition, ending) = match reason {
-        Reason::Acknowledged => (Disposition::Queued(ticket), Ending::Queued),
+        Reason::Acknowledged | Reason::Accepted => (Disposition::Queued(ticket), Ending::Queued),
         _ => (Disposition::Deferred(ticket), Ending::Deferred),
     };
     flight.finish_after_waiting(ending);

@@ -4,12 +4,15 @@
 //! The stages stand in the order in which they are asked; each is a file beside this one. What none of them takes goes
 //! through [`Runtime::call`], and what fails there meets the fallbacks.
 
+mod accepted;
 mod avoided;
 mod batched;
 mod cached;
 mod deferred;
 mod fallback;
 
+pub use accepted::{Accepted, News};
+pub(crate) use accepted::{SOONEST, ask, call_off, error_of, forgotten, invalidate, record};
 pub(crate) use deferred::{foreseen, make, obstacle};
 pub use fallback::FallbackCall;
 pub(crate) use fallback::Fallbacks;
@@ -118,11 +121,19 @@ pub struct Fetched {
     pub value: Value,
     /// How long the service says that it is valid; `None` where it says nothing.
     pub valid_for: Option<Duration>,
+    /// What the service said instead of an answer, where it took the request on; the value then counts for nothing.
+    pub accepted: Option<Accepted>,
 }
 
 impl From<Value> for Fetched {
     fn from(value: Value) -> Self {
-        Self { value, valid_for: None }
+        Self { value, valid_for: None, accepted: None }
+    }
+}
+
+impl From<Accepted> for Fetched {
+    fn from(accepted: Accepted) -> Self {
+        Self { accepted: Some(accepted), ..Self::from(Value::Null) }
     }
 }
 
@@ -130,6 +141,27 @@ impl From<Value> for Fetched {
 pub trait Caller: Send + Sync + fmt::Debug + 'static {
     /// Makes one attempt.
     fn attempt<'a>(&'a self, request: &'a Request, attempt: AttemptContext) -> BoxFuture<'a, Result<Fetched, Failure>>;
+
+    /// Asks what became of a request that the service took on, by the token it gave; perhaps in another process than the
+    /// one that made the request. It must not start the operation again. The failure is one of asking.
+    fn ask<'a>(
+        &'a self,
+        _request: &'a Request,
+        _token: &'a str,
+        _attempt: AttemptContext,
+    ) -> BoxFuture<'a, Result<News, Failure>> {
+        Box::pin(std::future::ready(Ok(News::Forgotten)))
+    }
+
+    /// The operation under which asking is learned and reported.
+    fn asks_as(&self) -> &'static str {
+        "ask"
+    }
+
+    /// Tells the service that nobody wants any more what it took on. Whether it stops is its own affair.
+    fn call_off<'a>(&'a self, _request: &'a Request, _token: &'a str, _until: Instant) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// Finds who sends the requests of a service by its name.
@@ -259,7 +291,10 @@ async fn now(order: &Order) -> (Result<Reply, Error>, Landing<'_>) {
     let write = cached::Write::of(order);
     let (result, landing) = match batched::join(order).await {
         Some(joined) => joined,
-        None => single(order).await,
+        None => {
+            let (fetched, landing) = single(order).await;
+            accepted::settle(order, fetched, landing).await
+        }
     };
     if let Some(write) = write {
         write.ended(&result);
@@ -268,21 +303,22 @@ async fn now(order: &Order) -> (Result<Reply, Error>, Landing<'_>) {
 }
 
 /// Makes the call by itself, or shares an identical one that is under way; its answer is kept.
-async fn single(order: &Order) -> (Result<Reply, Error>, Landing<'_>) {
+async fn single(order: &Order) -> (Result<Answer<cached::Shared>, Error>, Landing<'_>) {
     let Order { request, caller, .. } = order;
     let attempt = |attempt| {
         let fetching = caller.attempt(request, attempt);
         async move {
-            let Fetched { value, valid_for } = fetching.await?;
-            Ok(cached::Shared { value: Arc::new(value), valid_for })
+            let Fetched { value, valid_for, accepted } = fetching.await?;
+            Ok(cached::Shared { value: Arc::new(value), valid_for, accepted })
         }
     };
-    let (fetched, landing) = fly(order, cached::shared_key(order), None, order, attempt).await;
-    let reply = fetched.map(|answer| {
-        let Answer { value, disposition, attempts, elapsed, execution } = answer;
-        Reply::shared(Answer { value: value.value, disposition, attempts, elapsed, execution }, order.price())
-    });
-    (reply, landing)
+    fly(order, cached::shared_key(order), None, order, attempt).await
+}
+
+/// The reply with what was fetched.
+fn reply_of(order: &Order, answer: Answer<cached::Shared>) -> Reply {
+    let Answer { value, disposition, attempts, elapsed, execution } = answer;
+    Reply::shared(Answer { value: value.value, disposition, attempts, elapsed, execution }, order.price())
 }
 
 /// Sends through the pipeline.
@@ -307,6 +343,7 @@ where
         retries: request.retries,
         coalesce,
         shown,
+        may_be_accepted: deferred::may_be_accepted(order),
         ..ServiceCall::new(&request.service, &request.operation, request.profile)
     };
     runtime.call_and_land(target, &call, keep, &mut attempt).await

@@ -215,3 +215,6 @@ ALTER TABLE parameter_changes ADD COLUMN calls INTEGER;
 ALTER TABLE parameter_changes ADD COLUMN compared INTEGER;
 UPDATE parameter_changes SET standing = 'shadow' WHERE applied = 0;
 ";
+
+/// Version 5: by what a service is asked that has taken a job on.
+pub(super) const V5: &str = "ALTER TABLE jobs ADD COLUMN accepted TEXT";

@@ -1,0 +1,93 @@
+//! What servers report about requests under way.
+//!
+//! The SDK puts a token on every request, and hands what a server reports under it to whoever asks in tasks of their
+//! own, in any order. Here it is taken off the transport, in order: a report counts only if it is higher than the one
+//! before, as the protocol has it, so that a server which keeps saying the same keeps nobody waiting.
+
+use rmcp::model::{JsonRpcMessage, ProgressNotificationParam, ProgressToken, ServerJsonRpcMessage, ServerNotification};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+
+/// The requests under way of one connection, by their tokens.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress(Arc<Mutex<HashMap<ProgressToken, watch::Sender<f64>>>>);
+
+/// What a server reports about one request, as long as somebody waits for it.
+pub(super) struct Reports {
+    progress: Progress,
+    token: ProgressToken,
+    told: watch::Receiver<f64>,
+}
+
+impl Progress {
+    /// Follows a request.
+    pub(super) fn of(&self, token: ProgressToken) -> Reports {
+        let (tell, told) = watch::channel(f64::NEG_INFINITY);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), tell);
+        Reports { progress: self.clone(), token, told }
+    }
+
+    /// Takes note of what a message reports, if it does.
+    pub(super) fn note(&self, message: &ServerJsonRpcMessage) {
+        let JsonRpcMessage::Notification(notification) = message else { return };
+        let ServerNotification::ProgressNotification(notification) = &notification.notification else { return };
+        let ProgressNotificationParam { progress_token, progress, .. } = &notification.params;
+        if let Some(told) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(progress_token) {
+            told.send_if_modified(|highest| {
+                let advances = *progress > *highest;
+                if advances {
+                    *highest = *progress;
+                }
+                advances
+            });
+        }
+    }
+}
+
+impl Reports {
+    /// Waits until the request has advanced further.
+    pub(super) async fn advance(&mut self) {
+        if self.told.changed().await.is_err() {
+            // Whoever tells is held by `progress`, and with it by this.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Drop for Reports {
+    fn drop(&mut self) {
+        self.progress.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.token);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rmcp::model::{NumberOrString, ProgressNotification};
+
+    fn report(token: i64, progress: f64) -> ServerJsonRpcMessage {
+        let params = ProgressNotificationParam::new(ProgressToken(NumberOrString::Number(token)), progress);
+        let notification = ServerNotification::ProgressNotification(ProgressNotification::new(params));
+        ServerJsonRpcMessage::notification(notification)
+    }
+
+    #[test]
+    fn only_what_is_higher_than_before_is_progress() {
+        let progress = Progress::default();
+        let mut reports = progress.of(ProgressToken(NumberOrString::Number(7)));
+        let mut advances = |token, value| {
+            progress.note(&report(token, value));
+            let advanced = reports.told.has_changed().unwrap();
+            reports.told.mark_unchanged();
+            advanced
+        };
+        let told = [(7, 0.0, true), (7, 0.0, false), (8, 5.0, false), (7, -1.0, false), (7, f64::NAN, false)];
+        for (token, value, expected) in told {
+            assert_eq!(advances(token, value), expected, "{token} {value}");
+        }
+        assert!(advances(7, 0.5));
+        drop(reports);
+        assert!(progress.0.lock().unwrap().is_empty(), "nobody waits any more");
+    }
+}
