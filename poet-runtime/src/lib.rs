@@ -5,6 +5,7 @@
 
 #[doc(hidden)]
 pub mod __private;
+pub mod audit;
 mod cache;
 pub mod calendar;
 mod classify;

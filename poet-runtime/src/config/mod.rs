@@ -35,7 +35,6 @@ mod tests;
 mod tool;
 mod yaml;
 
-pub(crate) use audit::Audited;
 pub use audit::{AuditConfig, AuditLevel, AuditRules};
 pub use connections::{Balance, BalancerConfig, PoolConfig};
 pub use duration::parse as parse_duration;

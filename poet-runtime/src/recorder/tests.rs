@@ -1,4 +1,5 @@
 use super::*;
+use crate::audit::{AuditCounts, AuditEntry, AuditFilter, AuditKey};
 use crate::evidence::Key;
 use crate::outcome::{Attempt, Class, Ending, FailureKind, Finished};
 use crate::store::conformance::{change, target};
@@ -143,6 +144,38 @@ impl Store for Moody {
 
     fn prune(&mut self, outcomes: Wall, evidence_hour: i64) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.inner.prune(outcomes, evidence_hour)
+    }
+
+    fn promise<'a>(&'a mut self, entries: &'a [AuditEntry]) -> BoxFuture<'a, Result<(), StoreError>> {
+        drop(lock(&self.gate));
+        if self.broken.load(Ordering::SeqCst) {
+            return Box::pin(async { Err(StoreError::new("writing", "no mood for it")) });
+        }
+        self.inner.promise(entries)
+    }
+
+    fn audit<'a>(
+        &'a mut self,
+        filter: &'a AuditFilter,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<AuditEntry>, StoreError>> {
+        self.inner.audit(filter, limit)
+    }
+
+    fn audit_counts(&mut self) -> BoxFuture<'_, Result<AuditCounts, StoreError>> {
+        self.inner.audit_counts()
+    }
+
+    fn audit_key(&mut self) -> BoxFuture<'_, Result<Option<AuditKey>, StoreError>> {
+        self.inner.audit_key()
+    }
+
+    fn keep_audit_key(&mut self, drawn: AuditKey) -> BoxFuture<'_, Result<AuditKey, StoreError>> {
+        self.inner.keep_audit_key(drawn)
+    }
+
+    fn prune_audit(&mut self, before: Wall, most: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.inner.prune_audit(before, most)
     }
 }
 
