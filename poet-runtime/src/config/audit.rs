@@ -3,7 +3,7 @@
 use super::node::Value;
 use super::path::Path;
 use super::read::{Field, Hints, Reader};
-use super::{Secret, ServiceConfig, bounds, duration, tool};
+use super::{Config, Secret, ServiceConfig, bounds, duration, tool};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -132,6 +132,17 @@ impl AuditConfig {
         Audited { level: self.level, fields: &self.fields }
             .over(service.map(|service| &service.audit))
             .over(service.and_then(|service| service.tools.get(operation)).map(|tool| &tool.audit))
+    }
+}
+
+impl Config {
+    /// Whether any call is written down.
+    pub(crate) fn is_audited(&self) -> bool {
+        let on = |level: Option<AuditLevel>| level.is_some_and(|level| level != AuditLevel::Off);
+        let services = self.services.values();
+        on(Some(self.audit.level))
+            || services.clone().any(|service| on(service.audit.level))
+            || services.flat_map(|service| service.tools.values()).any(|tool| on(tool.audit.level))
     }
 }
 

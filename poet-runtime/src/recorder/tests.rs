@@ -13,7 +13,7 @@ const ENOUGH: Duration = Duration::from_secs(20);
 type Propose = dyn Fn(&History, Wall) -> Vec<ParameterChange> + Send + Sync;
 
 /// One target, number 0, and a note of what it was told.
-struct Book {
+pub(super) struct Book {
     propose: Box<Propose>,
     learned: Mutex<Vec<u64>>,
     siblings: Mutex<Vec<Siblings>>,
@@ -32,7 +32,7 @@ impl Book {
         })
     }
 
-    fn silent() -> Arc<Self> {
+    pub(super) fn silent() -> Arc<Self> {
         Self::new(|_, _| Vec::new())
     }
 }
@@ -68,19 +68,19 @@ impl Directory for Book {
 
 /// A memory store whose `append` can be made to fail or to wait.
 #[derive(Clone, Debug)]
-struct Moody {
-    inner: MemoryStore,
+pub(super) struct Moody {
+    pub(super) inner: MemoryStore,
     broken: Arc<AtomicBool>,
-    gate: Arc<Mutex<()>>,
+    pub(super) gate: Arc<Mutex<()>>,
     appends: Arc<AtomicUsize>,
 }
 
 impl Moody {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { inner: MemoryStore::new(), broken: Arc::default(), gate: Arc::default(), appends: Arc::default() }
     }
 
-    fn breaks(&self, broken: bool) {
+    pub(super) fn breaks(&self, broken: bool) {
         self.broken.store(broken, Ordering::SeqCst);
     }
 }
@@ -189,7 +189,7 @@ pub(super) fn call(execution: u64, ended: Instant) -> Record {
     }
 }
 
-fn start(store: &(impl Store + Clone + 'static), book: &Arc<Book>, settings: RecorderSettings) -> Recorder {
+pub(super) fn start(store: &(impl Store + Clone + 'static), book: &Arc<Book>, settings: RecorderSettings) -> Recorder {
     Recorder::start(Box::new(store.clone()), Clock::system(), settings, book.clone())
 }
 

@@ -7,7 +7,7 @@ use super::{
 use crate::audit::{AuditCounts, AuditEntry, AuditFilter, AuditKey};
 use crate::clock::Wall;
 use crate::evidence::History;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,7 +26,9 @@ struct Tables {
     parameters: BTreeMap<ParameterKey, ParameterRow>,
     changes: Vec<ParameterChange>,
     folded: u64,
-    audit: VecDeque<AuditEntry>,
+    /// In the order of writing, and where each execution stands in it.
+    audit: BTreeMap<u64, AuditEntry>,
+    executions: HashMap<String, u64>,
     audit_counts: AuditCounts,
     audit_key: Option<AuditKey>,
 }
@@ -67,10 +69,11 @@ impl Tables {
 
     fn write_down(&mut self, entries: &[AuditEntry]) {
         for entry in entries {
-            match self.audit.iter_mut().rev().find(|known| known.execution == entry.execution) {
-                Some(known) if known.ended.is_none() => *known = entry.clone(),
-                Some(_) => {}
-                None => self.audit.push_back(entry.clone()),
+            let next = self.audit.last_key_value().map_or(0, |(number, _)| number + 1);
+            let number = *self.executions.entry(entry.execution.clone()).or_insert(next);
+            let known = self.audit.entry(number).or_insert_with(|| entry.clone());
+            if known.ended.is_none() {
+                known.clone_from(entry);
             }
         }
         self.bound_audit(MemoryStore::MAX_AUDIT);
@@ -79,15 +82,24 @@ impl Tables {
     /// Deletes the oldest of more than so many, and says how many.
     fn bound_audit(&mut self, most: usize) -> u64 {
         let surplus = self.audit.len().saturating_sub(most);
-        self.audit.drain(..surplus);
+        for _ in 0..surplus {
+            if let Some((_, gone)) = self.audit.pop_first() {
+                self.executions.remove(&gone.execution);
+            }
+        }
         self.audit_counts.deleted += surplus as u64;
         surplus as u64
     }
 
     fn prune_audit(&mut self, before: Wall, most: u64) -> u64 {
         let all = self.audit.len();
-        self.audit.retain(|entry| entry.began >= before);
-        (all - self.audit.len()) as u64 + self.bound_audit(usize::try_from(most).unwrap_or(usize::MAX))
+        self.audit.retain(|_, entry| entry.began >= before);
+        let gone = all - self.audit.len();
+        if gone > 0 {
+            let audit = &self.audit;
+            self.executions.retain(|_, number| audit.contains_key(number));
+        }
+        gone as u64 + self.bound_audit(usize::try_from(most).unwrap_or(usize::MAX))
     }
 
     fn targets(&self) -> Vec<TargetKey> {
@@ -240,7 +252,7 @@ impl Store for MemoryStore {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<AuditEntry>, StoreError>> {
         let tables = self.tables();
-        let passing = tables.audit.iter().rev().filter(|entry| entry.passes(filter));
+        let passing = tables.audit.values().rev().filter(|entry| entry.passes(filter));
         let entries = passing.take(limit).cloned().collect();
         answer(entries)
     }
