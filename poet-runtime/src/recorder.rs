@@ -20,6 +20,8 @@ mod audited;
 mod crash;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::Moody;
 
 use crate::audit::{AuditEntry, AuditKey};
 use crate::clock::{Clock, Wall};

@@ -178,8 +178,15 @@ pub enum What {
         /// Whether it found out if the service is back.
         probe: bool,
     },
+    /// Another attempt was made after a failure.
+    Retried {
+        /// The kind of failure.
+        after: String,
+    },
     /// A second copy was sent beside the first.
     Raced,
+    /// Fetched anew while nobody waits, because a kept answer was given.
+    Refreshed,
     /// Refused before an attempt.
     Refused {
         /// Why: `circuit_open`, `throttled`, `crowded`, `deadline`, `access`, `configuration`, `audit`.

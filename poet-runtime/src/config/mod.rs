@@ -35,6 +35,7 @@ mod tests;
 mod tool;
 mod yaml;
 
+pub(crate) use audit::Audited;
 pub use audit::{AuditConfig, AuditLevel, AuditRules};
 pub use connections::{Balance, BalancerConfig, PoolConfig};
 pub use duration::parse as parse_duration;
@@ -43,6 +44,7 @@ pub use preset::Preset;
 pub use problem::{ConfigError, Place, Problem};
 pub use retry::RetryStrategy;
 pub use secret::Secret;
+pub(crate) use service::showable_url;
 pub use service::{
     Access, BatchConfig, CacheConfig, Check, Endpoint, FallbackConfig, ServiceConfig, ToolConfig, Transport,
 };

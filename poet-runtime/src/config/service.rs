@@ -73,7 +73,7 @@ impl fmt::Debug for Endpoint {
 }
 
 /// An address without the parts in which people put keys: user information, query and fragment.
-pub(super) fn showable_url(url: &str) -> String {
+pub(crate) fn showable_url(url: &str) -> String {
     let (url, hidden) = match url.find(['?', '#']) {
         Some(end) => (&url[..end], &url[end..=end]),
         None => (url, ""),

@@ -10,6 +10,7 @@ use super::form;
 use super::job::{Job, JobId, State, Token, Verdict};
 use super::queue::{QueueError, Reported, Wanted};
 use super::verdict::{Moment, broken_off, judge};
+use crate::audit::Origin;
 use crate::clock::Wall;
 use crate::pipeline::request::{make, obstacle};
 use crate::profile::Profile;
@@ -308,7 +309,8 @@ async fn run(runtime: &Runtime, desk: &Arc<Desk>, job: &Job, profile: &'static P
     };
     let began = desk.monotonic();
     let request = form::request(job, profile);
-    let result = runtime.as_current(make(runtime, request, caller)).await;
+    let origin = Origin { job: job.id.to_string(), execution: job.execution.clone() };
+    let result = runtime.as_current(make(runtime, request, caller, origin)).await;
     let verdict = judge(job, &result, Moment { now: desk.now(), ..moment });
     if matches!(verdict, Verdict::Done(_) | Verdict::Failed(_)) {
         desk.made(job, desk.monotonic().saturating_duration_since(began));

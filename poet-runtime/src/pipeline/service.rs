@@ -7,6 +7,7 @@ use super::coalesce::{Role, follow};
 use super::driver::{End, drive};
 use super::flight::Flight;
 use super::perceive::{Written, deadline};
+use crate::audit::{Account, Trail};
 use crate::context;
 use crate::error::{Error, Kind};
 use crate::outcome::{Class, Ending, Shown, Withheld};
@@ -20,7 +21,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use super::request::{CacheWish, Caller, FallbackCall, Fetched, FindCaller, Request};
+pub use super::request::{CacheWish, Caller, FallbackCall, Fetched, FindCaller, Request, Vetting};
 pub use crate::fingerprint::{canonical, fnv1a};
 pub use crate::key::CacheKey;
 pub use crate::policy::jitter::fraction;
@@ -115,16 +116,22 @@ pub(super) trait Keep<V> {
     fn found(&self) -> Option<Answer<V>>;
     /// Takes note of an answer, and says what it shows.
     fn keep(&self, answer: &V) -> Option<Shown>;
+    /// Where it is written down what is decided, if it is.
+    fn trail(&self) -> Option<&Trail>;
 }
 
-/// Nothing.
-impl<V> Keep<V> for () {
+/// Nothing but what is written down.
+impl<V> Keep<V> for Option<Trail> {
     fn found(&self) -> Option<Answer<V>> {
         None
     }
 
     fn keep(&self, _: &V) -> Option<Shown> {
         None
+    }
+
+    fn trail(&self) -> Option<&Trail> {
+        self.as_ref()
     }
 }
 
@@ -144,9 +151,14 @@ impl Runtime {
         F: Future<Output = Result<V, Failure>>,
     {
         let target = self.0.registry.service_target(&self.0, call.service, call.operation, call.profile);
-        let (result, landing) = self.call_and_land(&target, call, &(), &mut attempt).await;
+        let account = Account::of_call(self, call);
+        let trail = account.as_ref().map(|account| account.trail());
+        let (result, landing) = self.call_and_land(&target, call, &trail, &mut attempt).await;
         landing.failed();
-        result
+        match account {
+            None => result,
+            Some(account) => Box::pin(account.close(result)).await,
+        }
     }
 
     /// [`call`](Self::call), where a failure may still be answered by somebody else.
@@ -199,6 +211,7 @@ impl Runtime {
                 Role::Follower(receiver) => receiver,
             };
             let mut flight = Flight::take_off(&self.0, target, None, written, true);
+            flight.follow(keep.trail());
             if tokio::runtime::Handle::try_current().is_err() {
                 let error = flight.place(Error::configuration("joining another call needs a tokio runtime"));
                 return (Err(error), Landing::of(flight, Ending::Denied));
@@ -251,6 +264,12 @@ impl Runtime {
     {
         let mut flight = Flight::take_off(&self.0, target, None, written, true);
         flight.shown = call.shown;
+        if let Some(trail) = keep.trail() {
+            flight.follow(Some(trail));
+            if let Err(error) = flight.promise().await {
+                return (Err(error), Landing::of(flight, Ending::Denied));
+            }
+        }
         let end = drive(
             &mut flight,
             |last, until| attempt(AttemptContext { until, last }),

@@ -68,7 +68,7 @@ impl Directory for Book {
 
 /// A memory store whose `append` can be made to fail or to wait.
 #[derive(Clone, Debug)]
-pub(super) struct Moody {
+pub(crate) struct Moody {
     pub(super) inner: MemoryStore,
     broken: Arc<AtomicBool>,
     pub(super) gate: Arc<Mutex<()>>,
@@ -76,11 +76,11 @@ pub(super) struct Moody {
 }
 
 impl Moody {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { inner: MemoryStore::new(), broken: Arc::default(), gate: Arc::default(), appends: Arc::default() }
     }
 
-    pub(super) fn breaks(&self, broken: bool) {
+    pub(crate) fn breaks(&self, broken: bool) {
         self.broken.store(broken, Ordering::SeqCst);
     }
 }

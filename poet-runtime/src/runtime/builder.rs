@@ -1,7 +1,7 @@
 //! Puts a runtime together from what its author says, what is configured, and defaults.
 
 use super::{Inner, Runtime};
-use crate::audit::AuditKey;
+use crate::audit::{AuditKey, Auditor};
 use crate::cache::Answers;
 use crate::clock::Clock;
 use crate::config::{Config, ServiceConfig};
@@ -190,6 +190,7 @@ impl Builder {
         };
         let recorder = Recorder::start(store, self.clock.clone(), settings, registry.clone());
         let run = recorder.run();
+        let auditor = Auditor::of(&config);
         let answers = Answers::new(&config.cache, recorder.epoch(), self.clock.is_virtual());
         Runtime(Arc::new(Inner {
             // Without a seed of the author's, processes must not wait in step.
@@ -205,6 +206,7 @@ impl Builder {
             fallbacks: Fallbacks::default(),
             answers,
             deferral,
+            auditor,
             run,
             // Even; those of fresh answers from the cache are odd.
             executions: AtomicU64::new(2),

@@ -6,6 +6,7 @@
 //! whatever is configured.
 
 use super::{CacheWish, Order, Request, single};
+use crate::audit::{Account, Trail, What, Who};
 use crate::cache::{Answered, Entry, Moment};
 use crate::context;
 use crate::error::{Error, Kind};
@@ -295,6 +296,10 @@ impl Keep<Shared> for Order {
     fn keep(&self, fetched: &Shared) -> Option<Shown> {
         keep(self, &fetched.value, fetched.valid_for)
     }
+
+    fn trail(&self) -> Option<&Trail> {
+        self.trail.as_ref()
+    }
 }
 
 /// Keeps an answer that the request got, and says whether it differs from the one that was kept before.
@@ -344,9 +349,17 @@ pub(super) fn refresh(order: &Order) {
         let runtime = refreshing.runtime.clone();
         runtime
             .scope(async move {
-                let order = order.again();
+                let account = Account::of_request(&order.runtime, &order.request, &order.caller);
+                let order = Order { trail: account.as_ref().map(|account| account.trail()), ..order.again() };
+                if let Some(trail) = &order.trail {
+                    trail.note(order.began, What::Refreshed, Who::Rule);
+                }
                 let (fetched, landing) = single(&order).await;
                 landing.failed();
+                let fetched = match account {
+                    None => fetched,
+                    Some(account) => Box::pin(account.close(fetched)).await,
+                };
                 if let Err(error) = fetched {
                     tracing::debug!(%error, "an answer was not fetched anew; the old one stays");
                 }

@@ -15,6 +15,7 @@ pub use fallback::FallbackCall;
 pub(crate) use fallback::Fallbacks;
 
 use super::service::{AttemptContext, Failure, Keep, Landing};
+use crate::audit::{AccessRule, Account, Declared, Trail, Validation};
 use crate::config::{ServiceConfig, ToolConfig};
 use crate::context;
 use crate::error::Error;
@@ -126,10 +127,30 @@ impl From<Value> for Fetched {
     }
 }
 
+/// What a caller checks about a request, and who says what it may do: for the audit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Vetting {
+    /// Who says whether it may be executed more than once; `None` where nobody but the call does.
+    pub declared: Option<Declared>,
+    /// The rule by which it may be sent or not; `None` where nobody checks that.
+    pub access: Option<AccessRule>,
+    /// What came of holding its arguments against what the service declares.
+    pub arguments: Validation,
+    /// Whether an answer is held against it: [`Validation::Passed`] of one that counts as an answer.
+    pub answers: Validation,
+}
+
 /// Sends the requests of one service.
 pub trait Caller: Send + Sync + fmt::Debug + 'static {
     /// Makes one attempt.
     fn attempt<'a>(&'a self, request: &'a Request, attempt: AttemptContext) -> BoxFuture<'a, Result<Fetched, Failure>>;
+
+    /// What is checked about a request, as far as that is known by now. Asked for calls whose audit is on, before and
+    /// after.
+    fn vetting(&self, request: &Request) -> Vetting {
+        let _ = request;
+        Vetting::default()
+    }
 }
 
 /// Finds who sends the requests of a service by its name.
@@ -154,6 +175,8 @@ struct Order {
     refused: bool,
     /// Whether a worker makes it, and nobody waits for the answer.
     left_to_a_worker: bool,
+    /// Where it is written down what is decided about it, if its audit is on.
+    trail: Option<Trail>,
 }
 
 impl Order {
@@ -182,6 +205,7 @@ impl Order {
             terms,
             refused: false,
             left_to_a_worker: false,
+            trail: None,
         }
     }
 
@@ -215,6 +239,27 @@ impl Runtime {
         caller: Arc<dyn Caller>,
     ) -> impl Future<Output = Result<Reply, Error>> + Send + use<'_> {
         async move {
+            match Account::of_request(self, &request, &caller) {
+                None => self.take(request, caller, None).await,
+                Some(account) => {
+                    let result = Box::pin(self.take(request, caller, Some(account.trail()))).await;
+                    Box::pin(account.close(result)).await
+                }
+            }
+        }
+    }
+
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "what a block captures stays in place; arguments of an `async fn` are moved"
+    )]
+    fn take(
+        &self,
+        request: Request,
+        caller: Arc<dyn Caller>,
+        trail: Option<Trail>,
+    ) -> impl Future<Output = Result<Reply, Error>> + Send + use<'_> {
+        async move {
             if request.arguments.contains_key(PENDING) || request.arguments.values().any(is_pending) {
                 let Request { service, operation, .. } = &request;
                 let message = "an argument is the value of a call that was put off and is not there yet";
@@ -229,13 +274,19 @@ impl Runtime {
                 cached::AtHand::Nothing(key) => key,
             };
             // Boxed, so that who is answered from the cache does not move the future of a whole call about.
-            Box::pin(self.fetch(request, caller, key)).await
+            Box::pin(self.fetch(request, caller, key, trail)).await
         }
     }
 
     /// [`request`](Self::request) for which nothing was at hand.
-    async fn fetch(&self, request: Request, caller: Arc<dyn Caller>, key: Option<CacheKey>) -> Result<Reply, Error> {
-        let mut order = Order::keyed(self, request, caller, key);
+    async fn fetch(
+        &self,
+        request: Request,
+        caller: Arc<dyn Caller>,
+        key: Option<CacheKey>,
+        trail: Option<Trail>,
+    ) -> Result<Reply, Error> {
+        let mut order = Order { trail, ..Order::keyed(self, request, caller, key) };
         let look = cached::look(&order);
         if let cached::Look::Found(reply) = look {
             return Ok(reply);
