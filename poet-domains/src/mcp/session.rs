@@ -12,6 +12,7 @@ use super::fault::{Fault, McpError};
 use super::input::Helpers;
 use super::{classify, sdk};
 use poet_runtime::Clock;
+use poet_runtime::service::Vetting;
 use serde_json::{Map, Value};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -223,6 +224,11 @@ impl Session {
         let result = self.watch(&live, live.connection.call(call)).await;
         let answer = judged(result, known.is_some())?;
         self.0.checks.accept(tool, known, arguments, answer)
+    }
+
+    /// What is checked about a call.
+    pub(super) fn vet(&self, tool: &str, known: Option<&ToolInfo>, arguments: &Map<String, Value>) -> Vetting {
+        self.0.checks.vetting(tool, known, arguments)
     }
 
     pub(super) async fn list_once(&self, due: &Due) -> Result<Arc<[ToolInfo]>, McpError> {

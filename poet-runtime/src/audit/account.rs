@@ -3,7 +3,7 @@
 //! Where the audit is strict an answer is given only once its end is on disk. What was answered and cannot be written down
 //! is withheld: the caller is told what is known of it, as if no answer had come.
 
-use super::entry::{AuditEntry, Decider, Declared, Validation, What, Who};
+use super::entry::{AuditEntry, Decider, Declared, Detail, Validation, What, Who};
 use super::key::sorted;
 use super::redact::Secrets;
 use super::trail::{Said, Trail, by};
@@ -456,12 +456,15 @@ impl Runtime {
     /// Returns the error, which says under which number it is found.
     pub async fn refused(&self, request: &Request, caller: &Arc<dyn Caller>, error: Error) -> Error {
         let Some(account) = Account::of_request(self, request, caller) else { return error };
-        let why = if error.is_configuration() { "configuration" } else { "access" };
-        account.trail.note(
-            self.0.clock.now(),
-            What::Refused { why: why.to_owned(), retry_in: None },
-            Who::Configuration,
-        );
+        let Detail { arguments, access, .. } = account.trail.entry().detail;
+        let contradicts = arguments == Validation::Failed && access.is_none_or(|access| access.allowed);
+        let (why, by) = match (error.is_denied(), error.is_configuration()) {
+            (true, _) if contradicts => ("arguments", Who::Service),
+            (true, _) => ("access", Who::Configuration),
+            (_, true) => ("configuration", Who::Configuration),
+            (false, false) => ("unreachable", Who::Service),
+        };
+        account.trail.note(self.0.clock.now(), What::Refused { why: why.to_owned(), retry_in: None }, by);
         let result: Result<Reply, Error> = account.close(Err(error)).await;
         result.expect_err("a refusal stays one")
     }

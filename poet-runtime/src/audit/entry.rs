@@ -189,7 +189,8 @@ pub enum What {
     Refreshed,
     /// Refused before an attempt.
     Refused {
-        /// Why: `circuit_open`, `throttled`, `crowded`, `deadline`, `access`, `configuration`, `audit`.
+        /// Why: `circuit_open`, `throttled`, `crowded`, `deadline`, `access`, `arguments`, `configuration`,
+        /// `unreachable`, `audit`.
         why: String,
         /// After how many seconds it may be asked again.
         retry_in: Option<f64>,

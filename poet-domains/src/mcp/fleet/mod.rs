@@ -19,7 +19,7 @@ use super::connection::ToolInfo;
 use super::fault::{Fault, McpError};
 use super::session::{ConnectionState, Due, Session};
 use poet_runtime::config::{BalancerConfig, Endpoint, PoolConfig};
-use poet_runtime::service::{AttemptContext, Caller, Failure, Fetched, Request, fraction};
+use poet_runtime::service::{AttemptContext, Caller, Failure, Fetched, Request, Vetting, fraction};
 use poet_runtime::store::BoxFuture;
 use poet_runtime::{Class, Clock};
 use serde_json::{Map, Value};
@@ -357,6 +357,11 @@ impl Caller for Voyage {
             let answer = self.fleet.send(&self.tried, Due::of_attempt(attempt.until), call).await;
             Ok(Fetched::from(answer.map_err(failure)?.value))
         })
+    }
+
+    fn vetting(&self, request: &Request) -> Vetting {
+        let known = self.fleet.known_tool(&request.operation);
+        self.fleet.0.checks.vetting(&request.operation, known.as_deref(), &request.arguments)
     }
 }
 
