@@ -44,7 +44,7 @@ pub mod workbench;
 
 pub use cache::{Cache, CacheStats};
 pub use classify::Classify;
-pub use clock::{Anchor, Clock, Wall};
+pub use clock::{Anchor, Clock, UnknownMoment, Wall};
 pub use context::{AsPriority, warnings};
 pub use error::Error;
 pub use health::{Condition, Health, ServiceHealth};

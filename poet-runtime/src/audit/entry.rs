@@ -278,6 +278,8 @@ pub enum Who {
 /// Which entries are wanted: all of what is said.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AuditFilter {
+    /// Of this execution.
+    pub execution: Option<String>,
     /// Of this service.
     pub service: Option<String>,
     /// Of this operation.
@@ -330,7 +332,8 @@ impl AuditEntry {
         fn is<T: PartialEq>(wanted: &Option<T>, found: &T) -> bool {
             wanted.as_ref().is_none_or(|wanted| wanted == found)
         }
-        is(&filter.service, &self.target.service)
+        is(&filter.execution, &self.execution)
+            && is(&filter.service, &self.target.service)
             && is(&filter.operation, &self.target.operation)
             && filter.since.is_none_or(|since| self.began >= since)
             && (filter.ending.is_none() || filter.ending == self.ending)

@@ -429,6 +429,8 @@ async fn the_audit_is_asked_by_who_what_when_and_how_it_ended(store: &mut dyn St
     assert_eq!(audit(store, job).await, ["run-2"]);
     let inside = AuditFilter { inside: Some("run-8".to_owned()), ..AuditFilter::default() };
     assert_eq!(audit(store, inside).await, ["run-1"]);
+    let execution = AuditFilter { execution: Some("run-1".to_owned()), ..AuditFilter::default() };
+    assert_eq!(audit(store, execution).await, ["run-1"]);
     let prefix = AuditFilter { prefix: Some("run-".to_owned()), ..AuditFilter::default() };
     assert_eq!(audit(store, prefix).await, ["run-2", "run-1"]);
     assert_eq!(audit(store, by("id", &["7", "#00"])).await, ["run-1"]);

@@ -73,6 +73,9 @@ pub(super) fn entries(
         wanted.push(value);
         clauses.push(clause.replace("??", &format!("?{}", wanted.len())));
     };
+    if let Some(execution) = &filter.execution {
+        is("a.execution = ??", Box::new(execution.clone()));
+    }
     if let Some(service) = &filter.service {
         is("t.service = ??", Box::new(service.clone()));
     }
