@@ -103,6 +103,11 @@ fn words(text: &str) -> String {
             out.push_str(word);
             continue;
         }
+        if plain == "redacted" {
+            out.push_str(word);
+            (secret_follows, named) = (false, false);
+            continue;
+        }
         if secret_follows && !between || plain.starts_with("eyj") && plain.len() > 20 {
             out.push_str(GONE);
             (secret_follows, named) = (false, false);
@@ -187,6 +192,7 @@ mod tests {
         let secrets = Secrets::new(["s3cr3t".to_owned(), "abc".to_owned()]);
         let secrets = secrets.and_arguments(arguments.as_object().unwrap(), &["id".to_owned()]);
         let text = r#"xs3cr3tx: ada@example.com (4711) with 4111111111, a\"quote\", abc"#;
+        assert_eq!(secrets.redact("Bearer s3cr3t, no"), "Bearer [redacted], no");
         assert_eq!(secrets.redact(text), "x[redacted]x: [redacted] (4711) with [redacted], [redacted], abc");
     }
 

@@ -384,7 +384,10 @@ async fn an_entry_of_the_audit_comes_back_whole(store: &mut dyn Store) {
     write_down(store, vec![entry("run-1", 1_000)]).await;
     store.promise(std::slice::from_ref(&bare)).await.expect("an entry is promised");
     let all = store.audit(&AuditFilter::default(), 10).await.expect("the audit is read");
-    assert_eq!(all, [bare, entry("run-1", 1_000)], "newest first");
+    assert_eq!(all, [bare.clone(), entry("run-1", 1_000)], "newest first");
+    write_down(store, vec![entry("run-0", 500)]).await;
+    let all = audit(store, AuditFilter::default()).await;
+    assert_eq!(all, ["run-2", "run-1", "run-0"], "by when they began, whenever they were written");
     assert_eq!(store.audit(&AuditFilter::default(), 1).await.expect("the audit is read").len(), 1);
     store.append(&Batch { audit_dropped: 3, ..Batch::default() }).await.expect("a batch is appended");
     let counts = store.audit_counts().await.expect("counts are read");

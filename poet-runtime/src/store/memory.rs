@@ -252,8 +252,9 @@ impl Store for MemoryStore {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<AuditEntry>, StoreError>> {
         let tables = self.tables();
-        let passing = tables.audit.values().rev().filter(|entry| entry.passes(filter));
-        let entries = passing.take(limit).cloned().collect();
+        let mut passing: Vec<_> = tables.audit.iter().filter(|(_, entry)| entry.passes(filter)).collect();
+        passing.sort_by_key(|(number, entry)| std::cmp::Reverse((entry.began, **number)));
+        let entries = passing.into_iter().take(limit).map(|(_, entry)| entry.clone()).collect();
         answer(entries)
     }
 

@@ -397,7 +397,7 @@ pub trait Store: Send + fmt::Debug {
     /// An entry of an execution that is there and has not ended takes its place; one that has ended stays as it is.
     fn promise<'a>(&'a mut self, entries: &'a [AuditEntry]) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// The newest `limit` entries of the audit that pass, newest first.
+    /// The newest `limit` entries of the audit that pass, those that began last first.
     fn audit<'a>(
         &'a mut self,
         filter: &'a AuditFilter,

@@ -114,7 +114,7 @@ pub(super) fn entries(
     let sql = format!(
         "SELECT a.id, a.execution, t.service, t.operation, f.name, a.inside, a.job, a.began, a.ended, a.ending, a.detail \
          FROM audit a JOIN targets t ON t.id = a.target LEFT JOIN functions f ON f.id = a.function \
-         WHERE {all} ORDER BY a.id DESC LIMIT {}",
+         WHERE {all} ORDER BY a.began DESC, a.id DESC LIMIT {}",
         i64::try_from(limit).unwrap_or(i64::MAX)
     );
     let mut statement = connection.prepare(&sql)?;
