@@ -177,6 +177,70 @@ async fn a_limit_that_the_call_wrote_is_the_calls() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_second_copy_and_a_wait_for_a_place_are_decisions_too() {
+    let mut world = World::crm(ToolConfig::default().pin("hedge.delay", 0.05).pin("concurrency.limit", 1));
+    // The only place is taken by another call, and is given back after ten milliseconds.
+    let waits = async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        world.request(update()).await
+    };
+    let (first, second) = tokio::join!(world.request(update()), waits);
+    first.unwrap();
+    second.unwrap();
+    let last = world.last().await;
+    assert_eq!(names(&last), ["waited concurrency by configuration", "attempted success by service"]);
+
+    let mut world = World::crm(ToolConfig::default().pin("hedge.delay", 0.05));
+    for _ in 0..60 {
+        world.request(update()).await.unwrap();
+    }
+    world.answers([Class::Cancelled]);
+    world.request(update()).await.unwrap();
+    let raced = world.last().await;
+    assert_eq!(names(&raced), ["raced by configuration", "attempted success by service"]);
+    assert_eq!(raced.detail.attempts, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_shares_another_one_says_so() {
+    let mut world = World::crm(ToolConfig::default());
+    let read = || Request { read_only: true, ..update() };
+    let (first, second) = tokio::join!(world.request(read()), world.request(read()));
+    first.unwrap();
+    let joined = second.unwrap().audit_id().to_string();
+    let written = world.written().await;
+    let entry = written.iter().find(|entry| entry.execution == joined).unwrap();
+    assert_eq!((written.len(), names(entry)), (2, vec!["joined by rule".to_owned()]));
+    assert_eq!((entry.ending, entry.detail.attempts), (Some(Ending::Coalesced), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_that_are_used_up_say_whose_they_were() {
+    let mut world = World::crm(ToolConfig::default().pin("retry.max_retries", 10).pin("breaker.failure_threshold", 50));
+    world.answers([Class::Invalid; 200]);
+    let error = world.request(update()).await.unwrap_err();
+    assert!(error.is_budget_exhausted(), "{error}");
+    let entry = world.last().await;
+    assert!(names(&entry).last().unwrap().ends_with("gave_up execution_budget by rule"), "{:?}", names(&entry));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_was_learned_is_named_with_the_move_that_made_it() {
+    let mut world = World::crm(ToolConfig::default());
+    world.request(update()).await.unwrap();
+    let target = world.runtime.0.registry.known("crm", "update").unwrap();
+    let mut row = crate::store::conformance::change("crm", "timeout.attempt", None, 0.5).new;
+    (row.key.target.operation, row.revision) = ("update".to_owned(), 7);
+    target.apply(&row);
+    world.answers([Class::Cancelled; 3]);
+    world.request(Request { priority: Some(crate::Priority::High), ..update() }).await.unwrap_err();
+    let entry = world.last().await;
+    let Decision { by, what, .. } = &entry.detail.decisions[0];
+    assert!(matches!(what, What::Attempted { limit: 0.5, .. }), "{what:?}");
+    assert_eq!((by.who, by.parameter.as_deref(), by.revision), (Who::Learned, Some("timeout.attempt"), Some(7)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_from_memory_says_its_age_and_who_said_how_long_it_is_good() {
     let mut world = World::crm(
         ToolConfig::default().cache(CacheConfig { ttl: Some(Duration::from_secs(60)), ..CacheConfig::default() }),

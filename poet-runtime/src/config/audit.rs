@@ -258,6 +258,33 @@ mod tests {
     }
 
     #[test]
+    fn toml_and_yaml_say_the_same() {
+        let toml = "[audit]\nlevel = \"on\"\nfields = [\"id\"]\nretention = \"30d\"\nmax_entries = 5000\n\
+                    key = \"${KEY}\"\n[services.crm]\naudit = \"strict\"\n\
+                    [services.crm.tools.get]\naudit = { level = \"off\", fields = [] }\n";
+        let yaml = "audit: { level: on, fields: [id], retention: 30d, max_entries: 5000, key: \"${KEY}\" }\n\
+                    services:\n  crm:\n    audit: strict\n    tools: { get: { audit: { level: off, fields: [] } } }\n";
+        let env = |name: &str| (name == "KEY").then(|| "hunter2hunter2hunter2".to_owned());
+        let mut read =
+            [("poet.toml", toml), ("poet.yaml", yaml)].map(|(file, text)| Config::parse(file, text, &env).unwrap());
+        read.iter_mut().for_each(|config| config.file = None);
+        let [toml, yaml] = read;
+        assert_eq!(toml, yaml);
+        let expected = AuditConfig {
+            level: AuditLevel::On,
+            fields: vec!["id".to_owned()],
+            retention: Duration::from_secs(30 * 86_400),
+            max_entries: 5_000,
+            key: Some("hunter2hunter2hunter2".into()),
+        };
+        assert_eq!(toml.audit, expected);
+        let crm = &toml.services["crm"];
+        assert_eq!(crm.audit, AuditLevel::Strict.into());
+        assert_eq!(crm.tools["get"].audit, AuditRules { level: Some(AuditLevel::Off), fields: Some(Vec::new()) });
+        assert!(toml.is_audited() && !Config::default().is_audited());
+    }
+
+    #[test]
     fn the_key_is_in_no_debug_form() {
         let config = AuditConfig { key: Some("hunter2hunter2hunter2".into()), ..AuditConfig::default() };
         assert!(!format!("{config:?}").contains("hunter2"));
