@@ -204,6 +204,7 @@ fn words(what: &What) -> String {
                 "arguments" => "its arguments are not as declared",
                 "configuration" => "it is not configured rightly",
                 "unreachable" => "the server could not be asked what the tool is",
+                "queue" => "the queue had not answered in time whether it had taken it",
                 "audit" => "its audit is strict, and could not be written down",
                 other => other,
             };
@@ -219,6 +220,7 @@ fn words(what: &What) -> String {
                 "execution_budget" => "the retries of the function around it were used up",
                 "service_budget" => "the retries of the service were used up",
                 "circuit_open" => "the circuit had opened",
+                "batch" => "the call that was made for several failed for all of them",
                 other => other,
             };
             format!("made no further attempt, because {why}")

@@ -130,8 +130,14 @@ struct Subject<'a> {
 
 impl Account {
     /// Opens the account of a request; `None` where it is not written down.
+    #[inline]
     pub(crate) fn of_request(runtime: &Runtime, request: &Request, caller: &Arc<dyn Caller>) -> Option<Box<Self>> {
         runtime.0.auditor.as_ref()?;
+        Self::open_request(runtime, request, caller)
+    }
+
+    #[cold]
+    fn open_request(runtime: &Runtime, request: &Request, caller: &Arc<dyn Caller>) -> Option<Box<Self>> {
         let Request { service, operation, repeatable, priority, deadline, identity, arguments, .. } = request;
         let said = Said {
             retries: request.retries.is_some(),
@@ -154,8 +160,14 @@ impl Account {
     }
 
     /// Opens the account of a call whose arguments are its client's.
+    #[inline]
     pub(crate) fn of_call(runtime: &Runtime, call: &ServiceCall<'_>) -> Option<Box<Self>> {
         runtime.0.auditor.as_ref()?;
+        Self::open_call(runtime, call)
+    }
+
+    #[cold]
+    fn open_call(runtime: &Runtime, call: &ServiceCall<'_>) -> Option<Box<Self>> {
         let said = Said {
             retries: call.retries.is_some(),
             timeout: call.timeout.is_some(),
@@ -281,11 +293,8 @@ impl Account {
                 self.trail.note(now, What::Cached { age: seconds(*age) }, by);
                 (Ending::Cached, "cached")
             }
-            Disposition::Coalesced => {
-                self.trail.note(now, What::Joined, Who::Rule);
-                (Ending::Coalesced, "coalesced")
-            }
-            // Noted where it is known which call it was.
+            // These are noted where it is known which call it was.
+            Disposition::Coalesced => (Ending::Coalesced, "coalesced"),
             Disposition::Batched { .. } => (Ending::Batched, "batched"),
             Disposition::Fallback { .. } => (Ending::Fallback, "fallback"),
             Disposition::Deferred(ticket) | Disposition::Queued(ticket) => {
@@ -320,6 +329,10 @@ impl Account {
     }
 
     fn failed(&self, error: &Error, now: Instant) {
+        if self.trail.entry().detail.decisions.is_empty() {
+            let (what, by) = unexplained(error);
+            self.trail.note(now, what, by);
+        }
         let shown = self.trail.secrets().redact(&error.to_string());
         self.trail.amend(|entry| {
             entry.detail.attempts = error.attempts();
@@ -412,6 +425,20 @@ impl Drop for Account {
         // What is dropped cannot wait; that it was about to be made is on disk where the audit is strict.
         self.runtime.0.recorder.write_down(self.trail.entry());
     }
+}
+
+/// What is said of an error about which no stage has said anything.
+fn unexplained(error: &Error) -> (What, Who) {
+    if error.attempts() > 0 {
+        return (What::GaveUp { why: "batch".to_owned() }, Who::Service);
+    }
+    let (why, by) = match error.kind() {
+        Kind::Deadline { .. } => ("deadline", Who::Caller),
+        Kind::OutcomeUnknown => ("queue", Who::Rule),
+        Kind::Configuration => ("configuration", Who::Configuration),
+        _ => ("arguments", Who::Rule),
+    };
+    (What::Refused { why: why.to_owned(), retry_in: None }, by)
 }
 
 /// How long a call without a deadline of its own waits for the store at most.

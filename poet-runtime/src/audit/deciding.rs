@@ -215,6 +215,25 @@ async fn a_read_that_shares_another_one_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_read_that_shares_a_failure_and_a_call_that_cannot_be_sent_say_so_too() {
+    let mut world = World::crm(ToolConfig::default().pin("retry.max_retries", 0));
+    world.answers([Class::Permanent]);
+    let read = || Request { read_only: true, ..update() };
+    let (first, second) = tokio::join!(world.request(read()), world.request(read()));
+    let ids = [first, second].map(|result| result.unwrap_err().audit_id().unwrap().to_string());
+    let written = world.written().await;
+    let of = |id: &String| written.iter().find(|entry| entry.execution == *id).unwrap();
+    assert_eq!(names(of(&ids[0])), ["attempted permanent by service", "gave_up permanent by service"]);
+    assert_eq!(names(of(&ids[1])), ["joined by rule"]);
+
+    let mut pending = update();
+    pending.arguments.insert("customer".to_owned(), json!({ "$poet.pending": {} }));
+    world.request(pending).await.unwrap_err();
+    let entry = world.last().await;
+    assert_eq!((names(&entry), entry.ending), (vec!["refused arguments by rule".to_owned()], Some(Ending::Denied)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn retries_that_are_used_up_say_whose_they_were() {
     let mut world = World::crm(ToolConfig::default().pin("retry.max_retries", 10).pin("breaker.failure_threshold", 50));
     world.answers([Class::Invalid; 200]);

@@ -190,7 +190,7 @@ pub enum What {
     /// Refused before an attempt.
     Refused {
         /// Why: `circuit_open`, `throttled`, `crowded`, `deadline`, `access`, `arguments`, `configuration`,
-        /// `unreachable`, `audit`.
+        /// `unreachable`, `queue`, `audit`.
         why: String,
         /// After how many seconds it may be asked again.
         retry_in: Option<f64>,
@@ -198,7 +198,7 @@ pub enum What {
     /// No further attempt was made.
     GaveUp {
         /// Why: `attempts`, `permanent`, `not_repeatable`, `deadline`, `execution_budget`, `service_budget`,
-        /// `circuit_open`.
+        /// `circuit_open`, `batch`.
         why: String,
     },
     /// Somebody else answered.

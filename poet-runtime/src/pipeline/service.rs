@@ -7,7 +7,7 @@ use super::coalesce::{Role, follow};
 use super::driver::{End, drive};
 use super::flight::Flight;
 use super::perceive::{Written, deadline};
-use crate::audit::{Account, Trail};
+use crate::audit::{Account, Trail, What, Who};
 use crate::context;
 use crate::error::{Error, Kind};
 use crate::outcome::{Class, Ending, Shown, Withheld};
@@ -212,6 +212,9 @@ impl Runtime {
             };
             let mut flight = Flight::take_off(&self.0, target, None, written, true);
             flight.follow(keep.trail());
+            if let Some(trail) = keep.trail() {
+                trail.note(flight.now(), What::Joined, Who::Rule);
+            }
             if tokio::runtime::Handle::try_current().is_err() {
                 let error = flight.place(Error::configuration("joining another call needs a tokio runtime"));
                 return (Err(error), Landing::of(flight, Ending::Denied));

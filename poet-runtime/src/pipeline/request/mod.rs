@@ -30,6 +30,7 @@ use crate::store::BoxFuture;
 use crate::target::Target;
 use serde_json::{Map, Value};
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -239,42 +240,46 @@ impl Runtime {
         caller: Arc<dyn Caller>,
     ) -> impl Future<Output = Result<Reply, Error>> + Send + use<'_> {
         async move {
-            match Account::of_request(self, &request, &caller) {
-                None => self.take(request, caller, None).await,
-                Some(account) => {
-                    let result = Box::pin(self.take(request, caller, Some(account.trail()))).await;
-                    Box::pin(account.close(result)).await
-                }
+            if let Some(account) = Account::of_request(self, &request, &caller) {
+                return Box::pin(self.audited(account, request, caller)).await;
+            }
+            match self.at_once(&request, &caller) {
+                ControlFlow::Break(answered) => answered,
+                // Boxed, so that who is answered from the cache does not move the future of a whole call about.
+                ControlFlow::Continue(key) => Box::pin(self.fetch(request, caller, key, None)).await,
             }
         }
     }
 
-    #[expect(
-        clippy::manual_async_fn,
-        reason = "what a block captures stays in place; arguments of an `async fn` are moved"
-    )]
-    fn take(
+    /// [`request`](Self::request), written down.
+    async fn audited(&self, account: Box<Account>, request: Request, caller: Arc<dyn Caller>) -> Result<Reply, Error> {
+        let result = match self.at_once(&request, &caller) {
+            ControlFlow::Break(answered) => answered,
+            ControlFlow::Continue(key) => self.fetch(request, caller, key, Some(account.trail())).await,
+        };
+        account.close(result).await
+    }
+
+    /// What is known of a request at once: that it cannot be sent, or its answer. Else its key, where that was made.
+    #[inline]
+    fn at_once(
         &self,
-        request: Request,
-        caller: Arc<dyn Caller>,
-        trail: Option<Trail>,
-    ) -> impl Future<Output = Result<Reply, Error>> + Send + use<'_> {
-        async move {
-            if request.arguments.contains_key(PENDING) || request.arguments.values().any(is_pending) {
-                let Request { service, operation, .. } = &request;
-                let message = "an argument is the value of a call that was put off and is not there yet";
-                return Err(Error::denied(message).at(service, operation));
-            }
-            let key = match cached::at_hand(&self.0, &request) {
-                cached::AtHand::Fresh(reply, false) => return Ok(reply),
-                cached::AtHand::Fresh(reply, true) => {
-                    cached::refresh(&Order::new(self, request, caller));
-                    return Ok(reply);
+        request: &Request,
+        caller: &Arc<dyn Caller>,
+    ) -> ControlFlow<Result<Reply, Error>, Option<CacheKey>> {
+        if request.arguments.contains_key(PENDING) || request.arguments.values().any(is_pending) {
+            let Request { service, operation, .. } = request;
+            let message = "an argument is the value of a call that was put off and is not there yet";
+            return ControlFlow::Break(Err(Error::denied(message).at(service, operation)));
+        }
+        match cached::at_hand(&self.0, request) {
+            cached::AtHand::Fresh(reply, renews) => {
+                if renews {
+                    cached::refresh(&Order::new(self, request.clone(), caller.clone()));
                 }
-                cached::AtHand::Nothing(key) => key,
-            };
-            // Boxed, so that who is answered from the cache does not move the future of a whole call about.
-            Box::pin(self.fetch(request, caller, key, trail)).await
+                ControlFlow::Break(Ok(reply))
+            }
+            cached::AtHand::Nothing(key) => ControlFlow::Continue(key),
         }
     }
 
