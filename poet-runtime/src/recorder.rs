@@ -23,7 +23,7 @@ mod tests;
 #[cfg(test)]
 pub(crate) use tests::Moody;
 
-use crate::audit::{AuditEntry, AuditKey};
+use crate::audit::AuditKey;
 use crate::clock::{Clock, Wall};
 use crate::evidence::{History, Vitals};
 use crate::learner::Lesson;
@@ -34,7 +34,7 @@ use crate::profile::Utility;
 use crate::site::Declaration;
 use crate::store::{ParameterRow, Store, StoreError, TargetKey};
 use crossbeam_queue::ArrayQueue;
-use ledger::{Ledger, Promise};
+use ledger::Ledger;
 use once_cell::sync::OnceCell;
 use packed::Packed;
 use std::collections::BTreeMap;
@@ -331,47 +331,6 @@ impl Recorder {
             Err(TryLockError::Poisoned(writer)) => writer.into_inner().step(),
             // Recorded while learning, or on another thread: the next record drains it.
             Err(TryLockError::WouldBlock) => {}
-        }
-    }
-
-    /// What arguments are hashed with; `None` as long as the store has not said it.
-    pub(crate) fn audit_key(&self) -> Option<AuditKey> {
-        self.shared.audit_key.get().copied()
-    }
-
-    /// Takes an entry of the audit. Never waits; where too many wait for the store it is counted instead.
-    pub(crate) fn write_down(&self, entry: AuditEntry) {
-        let dropped = if lock(&self.shared.requests).stopped { 1 } else { self.shared.ledger.push(entry) };
-        if dropped > 0 {
-            self.shared.count_dropped(dropped);
-        }
-        if self.shared.asleep.load(Ordering::SeqCst) {
-            self.wake();
-        }
-    }
-
-    /// Returns when an entry of the audit is on disk.
-    ///
-    /// # Errors
-    ///
-    /// If the store could not take it. It is not tried again.
-    pub(crate) async fn promise(&self, entry: AuditEntry) -> Result<(), StoreError> {
-        let (answer, wait) = oneshot::channel();
-        {
-            let requests = lock(&self.shared.requests);
-            if requests.stopped {
-                return Err(stopped());
-            }
-            // Under the lock, so that whoever stops the writer finds it.
-            self.shared.ledger.promise(Promise { entry, tell: Box::new(move |result| drop(answer.send(result))) });
-        }
-        match &self.inline {
-            Some(writer) => lock(writer).keep_promises(),
-            None => self.shared.unpark(),
-        }
-        match wait.await {
-            Ok(result) => result,
-            Err(_) => Err(stopped()),
         }
     }
 

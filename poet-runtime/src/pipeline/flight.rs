@@ -120,26 +120,6 @@ impl<'a> Flight<'a> {
         }
     }
 
-    /// Writes down what is decided from here on, under the number of that audit.
-    pub(super) fn follow(&mut self, trail: Option<&Trail>) {
-        if let Some(trail) = trail {
-            self.execution = trail.number();
-            self.trail = Some(trail.clone());
-        }
-    }
-
-    /// Puts on disk that the call is about to be made, where its audit is strict.
-    ///
-    /// # Errors
-    ///
-    /// If that cannot be written down: nothing is to be sent.
-    pub(super) async fn promise(&mut self) -> Result<(), Error> {
-        let Some(trail) = self.trail.clone() else { return Ok(()) };
-        let promised = Box::pin(trail.promise(self.runtime, self.policy.limits.deadline)).await;
-        self.look_up();
-        promised.map_err(|error| self.place(error))
-    }
-
     /// Whether the attempt that just ended speaks for itself, and not for a call inside it.
     pub(super) fn is_attributed(&mut self) -> bool {
         !self.context.as_mut().is_some_and(|context| std::mem::take(&mut context.failed_inside))

@@ -4,13 +4,15 @@
 //! promised are kept apart: whoever waits for one is told by the writer, which stores with one write all that came while
 //! it stored the ones before.
 
-use super::Answer;
-use crate::audit::AuditEntry;
+use super::{Answer, Recorder, stopped};
+use crate::audit::{AuditEntry, AuditKey};
 use crate::lock::lock;
+use crate::store::StoreError;
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::oneshot;
 
 /// The most entries that wait for the store; at about a kilobyte each.
 const MAX_WAITING: usize = 8_192;
@@ -114,5 +116,49 @@ impl Ledger {
         waiting.dropped += taken.dropped + surplus as u64;
         self.news.store(true, Ordering::SeqCst);
         surplus as u64
+    }
+}
+
+/// The pipeline's end of it.
+impl Recorder {
+    /// What arguments are hashed with; `None` as long as the store has not said it.
+    pub(crate) fn audit_key(&self) -> Option<AuditKey> {
+        self.shared.audit_key.get().copied()
+    }
+
+    /// Takes an entry of the audit. Never waits; where too many wait for the store it is counted instead.
+    pub(crate) fn write_down(&self, entry: AuditEntry) {
+        let dropped = if lock(&self.shared.requests).stopped { 1 } else { self.shared.ledger.push(entry) };
+        if dropped > 0 {
+            self.shared.count_dropped(dropped);
+        }
+        if self.shared.asleep.load(Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    /// Returns when an entry of the audit is on disk.
+    ///
+    /// # Errors
+    ///
+    /// If the store could not take it. It is not tried again.
+    pub(crate) async fn promise(&self, entry: AuditEntry) -> Result<(), StoreError> {
+        let (answer, wait) = oneshot::channel();
+        {
+            let requests = lock(&self.shared.requests);
+            if requests.stopped {
+                return Err(stopped());
+            }
+            // Under the lock, so that whoever stops the writer finds it.
+            self.shared.ledger.promise(Promise { entry, tell: Box::new(move |result| drop(answer.send(result))) });
+        }
+        match &self.inline {
+            Some(writer) => lock(writer).keep_promises(),
+            None => self.shared.unpark(),
+        }
+        match wait.await {
+            Ok(result) => result,
+            Err(_) => Err(stopped()),
+        }
     }
 }

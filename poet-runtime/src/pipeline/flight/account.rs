@@ -5,7 +5,7 @@
 use super::Flight;
 use crate::audit::{Decider, Obeyed, Trail, Wait, What, Who, seconds};
 use crate::context;
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 use crate::outcome::{Attempt, Class, FailureKind, Withheld};
 use crate::parameter::{
     ATTEMPT_TIMEOUT, BASE_DELAY, CONCURRENCY_LIMIT, FAILURE_THRESHOLD, MAX_RETRIES, OPEN_FOR, Parameter,
@@ -14,6 +14,26 @@ use crate::policy::Action;
 use crate::store::TargetKey;
 
 impl Flight<'_> {
+    /// Writes down what is decided from here on, under the number of that audit.
+    pub(in crate::pipeline) fn follow(&mut self, trail: Option<&Trail>) {
+        if let Some(trail) = trail {
+            self.execution = trail.number();
+            self.trail = Some(trail.clone());
+        }
+    }
+
+    /// Puts on disk that the call is about to be made, where its audit is strict.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be written down: nothing is to be sent.
+    pub(in crate::pipeline) async fn promise(&mut self) -> Result<(), Error> {
+        let Some(trail) = self.trail.clone() else { return Ok(()) };
+        let promised = Box::pin(trail.promise(self.runtime, self.policy.limits.deadline)).await;
+        self.look_up();
+        promised.map_err(|error| self.place(error))
+    }
+
     /// Writes down what was decided.
     #[cold]
     pub(super) fn account(&self, trail: &Trail, ended: Option<Class>, action: &Action) {
