@@ -9,6 +9,9 @@ use poet::mcp::testing::{Answer, Server, Tool};
 use poet::store::{MemoryStore, Store};
 use poet::{Ending, Error, Reply, Runtime, poet};
 use serde_json::{Value, json};
+use std::io;
+use std::sync::{Arc, Mutex};
+use tracing_subscriber::EnvFilter;
 
 #[poet]
 async fn process(tool: &str, arguments: Value) -> Result<Reply, Error> {
@@ -89,6 +92,45 @@ async fn arguments_and_answers_that_are_not_as_declared_are_told_apart() {
     let (error, entry) = world.entry("list", json!({ "id": 7 })).await;
     assert!(error.unwrap_err().is_invalid_response());
     assert_eq!((entry.detail.arguments, entry.detail.answer), (Validation::Passed, Validation::Failed));
+}
+
+/// What is logged in this process.
+#[derive(Clone, Default)]
+struct Logs(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Logs {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_in_the_logs_or_the_entry_of_a_call_that_failed() {
+    let logs = Logs::default();
+    let writer = logs.clone();
+    let filter = EnvFilter::new("poet_runtime=trace,poet_domains=trace");
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || writer.clone()).init();
+    let text = "401: Bearer token-hunter2 may not ask for argument-hunter2";
+    let server = Server::start([Tool::new("get").script([Answer::tool_error(text)])]).await.unwrap();
+    let crm = server.service("crm").auth_token("token-hunter2").audit(AuditLevel::Strict);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("poet.db");
+    let runtime = Runtime::builder().service(crm).database(&path).build().unwrap();
+    let error = runtime.scope(process("get", json!({ "email": "argument-hunter2" }))).await.unwrap_err();
+    assert!(error.to_string().contains("hunter2"), "the program itself is told what the service said");
+    let mut store = poet::store::SqliteStore::open_read_only(&path).unwrap();
+    let entry = store.audit(&AuditFilter::default(), 1).await.unwrap().remove(0);
+    assert_eq!(error.audit_id().unwrap().to_string(), entry.execution);
+    assert!(!format!("{entry:?}").contains("hunter2"), "{entry:?}");
+    assert!(entry.detail.identity.is_some() && entry.detail.error.is_some_and(|error| error.contains("[redacted]")));
+    runtime.shutdown(std::time::Duration::from_secs(10)).await.unwrap();
+    let logged = String::from_utf8(logs.0.lock().unwrap().clone()).unwrap();
+    assert!(!logged.is_empty() && !logged.contains("hunter2"), "{logged}");
 }
 
 #[tokio::test]
