@@ -100,7 +100,8 @@ pub use poet_runtime::plan;
 // What was seen and learned, as stores keep it and reports show it.
 #[doc(inline)]
 pub use poet_runtime::{
-    Attempt, Ending, FailureKind, Finished, Record, Shown, TargetId, Withheld, evidence, parameter, report, store,
+    Attempt, Ending, FailureKind, Finished, Record, Shown, TargetId, Withheld, audit, evidence, parameter, report,
+    store,
 };
 
 // Domains.
@@ -112,6 +113,8 @@ pub use poet_domains::mcp;
 
 /// The guide, chapter by chapter.
 pub mod guide {
+    #[doc = include_str!("../docs/audit.md")]
+    pub mod audit {}
     #[doc = include_str!("../docs/domains.md")]
     pub mod domains {}
     #[cfg(all(feature = "reqwest", feature = "tower"))]

@@ -6,7 +6,12 @@ use poet::config::Config;
 fn every_configuration_on_the_pages_is_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("poet.toml");
-    let pages = [include_str!("../README.md"), include_str!("../docs/learning.md"), include_str!("../docs/http.md")];
+    let pages = [
+        include_str!("../README.md"),
+        include_str!("../docs/learning.md"),
+        include_str!("../docs/http.md"),
+        include_str!("../docs/audit.md"),
+    ];
     let mut read = 0;
     for example in pages.iter().flat_map(|page| page.split("```toml\n").skip(1)) {
         let (example, _) = example.split_once("```").unwrap();
@@ -15,5 +20,5 @@ fn every_configuration_on_the_pages_is_one() {
         assert_eq!(Config::load(&path).err().map(|error| error.to_string()), None, "{example}");
         read += 1;
     }
-    assert_eq!(read, 6, "an example that is not found proves nothing");
+    assert_eq!(read, 7, "an example that is not found proves nothing");
 }

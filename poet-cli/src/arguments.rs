@@ -1,5 +1,6 @@
 //! What may be typed after `poet`.
 
+use crate::audit::{self, Audit};
 use crate::call::{self, Call};
 use crate::check::{self, Check};
 use crate::simulate::{self, Simulate};
@@ -29,6 +30,8 @@ Examples:
   poet params pin salesforce_crm update_contact timeout.attempt 3s
                                                hold a value; see also approve, unpin, rollback, reset
   poet queue list --state uncertain            calls that were put off, and that a person has to look at
+  poet audit --service salesforce_crm --since 24h
+                                               who asked for what, and who decided what about it
   poet queue run                               make those that are due, with the services of the configuration
   poet simulate small                          what the runtime does in a world that fails as stated
   poet check --connect                         what is wrong with the configuration, and who can be reached
@@ -90,6 +93,9 @@ that were dropped by their caller or joined to another do not count.")]
     /// Calls that were put off: what became of them, and what shall
     #[command(subcommand)]
     Queue(Queue),
+    /// Who asked for what, whether it was allowed, and who decided what about it
+    #[command(after_help = audit::EXAMPLES)]
+    Audit(Audit),
     /// Live a world through in virtual time: what policies are worth, and what is learned
     #[command(after_help = simulate::EXAMPLES)]
     Simulate(Simulate),

@@ -7,6 +7,7 @@
 //! 2 for a command that cannot be understood; `poet call` has more.
 
 mod arguments;
+mod audit;
 mod call;
 mod check;
 mod database;
@@ -63,6 +64,7 @@ fn run(arguments: &Arguments) -> Result<Answer, Refusal> {
             Ok(arguments.format.of(|style| text::report(&report, style), || json::report(&report)).into())
         }
         Command::Params(command) => params::run(command, arguments, &path()?).map(Answer::from),
+        Command::Audit(command) => audit::run(command, arguments, &path()?),
         Command::Queue(command) => queue::run(command, arguments, &path()?).map(Answer::from),
         Command::Simulate(simulate) => simulate::run(simulate, arguments.format).map(Answer::from),
         Command::Check(command) => check::run(command, arguments),

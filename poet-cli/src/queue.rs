@@ -267,7 +267,7 @@ fn detailed(job: &Job, arguments: bool) -> Value {
 }
 
 /// Without the milliseconds, which no person needs.
-fn seconds(moment: Wall) -> String {
+pub(crate) fn seconds(moment: Wall) -> String {
     let text = moment.to_string();
     text.split_once('.').map_or(text.clone(), |(seconds, _)| format!("{seconds}Z"))
 }

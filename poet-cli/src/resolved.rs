@@ -4,7 +4,7 @@
 use crate::lines::wrapped;
 use poet_domains::MCP_INTEGRATION;
 use poet_runtime::calendar::Window;
-use poet_runtime::config::{Config, Endpoint, ServiceConfig, ToolConfig};
+use poet_runtime::config::{AuditConfig, AuditLevel, AuditRules, Config, Endpoint, ServiceConfig, ToolConfig};
 use poet_runtime::parameter::{self, Growth, Values};
 use poet_runtime::report::text::Style;
 use poet_runtime::{FailureKind, Profile};
@@ -97,6 +97,9 @@ impl<'c> Resolved<'c> {
             let held: Vec<_> = held.iter().map(|(name, shown, _)| format!("{name} = {shown}")).collect();
             text.push_str(&wrapped(&format!("not learned: {}", held.join(", ")), "  "));
         }
+        if let Some(audit) = audited(&service.audit) {
+            text.push_str(&wrapped(&audit, "  "));
+        }
         for window in &service.avoid {
             let _ = writeln!(text, "  put off where possible: {window}");
         }
@@ -134,6 +137,7 @@ impl<'c> Resolved<'c> {
             "timezone": service.timezone,
             "avoid": windows(&service.avoid),
             "maintenance": windows(&service.maintenance),
+            "audit": { "level": service.audit.level.map(AuditLevel::as_str), "fields": service.audit.fields },
             "tools": tools,
             "note": self.note,
         });
@@ -201,7 +205,21 @@ fn words(tool: &ToolConfig) -> Vec<String> {
     let batch = tool.batch.as_ref().map(|batch| format!("many at once by {}", batch.tool));
     let instead = tool.fallback.as_ref().map(|other| format!("else {} of {}", other.tool, other.service));
     let cost = tool.cost.map(|cost| format!("costs {cost}"));
-    [repeat, read, cached, later, queued, batch, instead, cost].into_iter().flatten().collect()
+    [repeat, read, cached, later, queued, batch, instead, cost, audited(&tool.audit)].into_iter().flatten().collect()
+}
+
+/// What is said of the audit of a service or a tool.
+fn audited(rules: &AuditRules) -> Option<String> {
+    let fields = |fields: &Vec<String>| match fields.is_empty() {
+        true => "no argument as it is".to_owned(),
+        false => format!("{} as they are", fields.join(", ")),
+    };
+    match (rules.level, &rules.fields) {
+        (None, None) => None,
+        (Some(level), None) => Some(format!("audit {}", level.as_str())),
+        (Some(level), Some(names)) => Some(format!("audit {}, {}", level.as_str(), fields(names))),
+        (None, Some(names)) => Some(format!("audit with {}", fields(names))),
+    }
 }
 
 /// How many problems a configuration has, and what holds for the whole process.
@@ -220,7 +238,13 @@ pub(crate) fn whole(config: &Config, problems: usize) -> String {
     };
     let cache =
         if config.cache.enabled { format!("cache of {}", config.cache.max_entries) } else { "no cache".to_owned() };
-    format!("{file}{found}\n{preset}learning {}, {cache}, {kept}", config.learning.as_str())
+    let AuditConfig { level, fields, .. } = &config.audit;
+    let audit =
+        match audited(&AuditRules { level: Some(*level), fields: Some(fields.clone()).filter(|f| !f.is_empty()) }) {
+            Some(audit) if *level != AuditLevel::Off => format!(", {audit}"),
+            _ => String::new(),
+        };
+    format!("{file}{found}\n{preset}learning {}, {cache}, {kept}{audit}", config.learning.as_str())
 }
 
 /// The same as JSON.
@@ -231,6 +255,7 @@ pub(crate) fn whole_json(config: &Config) -> Value {
         "learning": config.learning.as_str(),
         "store": { "path": config.store.path, "memory": config.store.memory },
         "cache": { "enabled": config.cache.enabled, "max_entries": config.cache.max_entries },
+        "audit": { "level": config.audit.level.as_str(), "fields": config.audit.fields },
     })
 }
 
@@ -262,6 +287,20 @@ mod tests {
         let json = Resolved::of(&crm()).json();
         assert_eq!((&json["attempts"], &json["held"]["timeout.attempt"]), (&json!(3), &json!(3.0)));
         assert_eq!((&json["tools"]["get"]["timeout"], &json["token"]), (&json!(1.0), &json!(true)));
+    }
+
+    #[test]
+    fn what_is_said_of_the_audit_is_shown_where_it_is_said() {
+        let audit = AuditRules::from(AuditLevel::Strict).field("id");
+        let service =
+            ServiceConfig::named("crm").audit(audit).tool("list", ToolConfig::default().audit(AuditLevel::Off));
+        let text = Resolved::of(&service).text(Style::Plain);
+        assert!(text.contains("\n  audit strict, id as they are\n  list: audit off\n"), "{text}");
+        assert_eq!(Resolved::of(&service).json()["audit"]["level"], "strict");
+        let mut config = Config::default();
+        assert!(!whole(&config, 0).contains("audit"));
+        config.audit.level = AuditLevel::On;
+        assert!(whole(&config, 0).ends_with(", audit on"), "{}", whole(&config, 0));
     }
 
     #[test]

@@ -53,7 +53,7 @@ fn database(folder: &Path) -> PathBuf {
             withheld: None,
         })
         .collect();
-    ready(store.append(&Batch { outcomes, evidence: vec![(crm(), history)], folded: 0 })).unwrap();
+    ready(store.append(&Batch { outcomes, evidence: vec![(crm(), history)], ..Batch::default() })).unwrap();
     let kinds = [("timeout.attempt", None, 10.0, 5.0), ("retry.max_retries", Some(FailureKind::Transient), 2.0, 1.0)];
     for (name, after, old, value) in kinds {
         let new = ParameterRow {

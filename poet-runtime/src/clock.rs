@@ -5,8 +5,9 @@
 //! reads monotonic time only: outcomes are dated later, on the recorder's thread.
 
 use crate::lock::lock;
-use chrono::{DateTime, TimeZone, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeZone, Utc};
 use std::fmt;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -188,6 +189,41 @@ impl Wall {
 impl From<SystemTime> for Wall {
     fn from(time: SystemTime) -> Self {
         Self(DateTime::<Utc>::from(time).timestamp_millis())
+    }
+}
+
+/// A text that is no moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownMoment(String);
+
+impl fmt::Display for UnknownMoment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected a moment such as 2026-06-10T12:00:00Z, or a date, found `{}`", self.0)
+    }
+}
+
+impl std::error::Error for UnknownMoment {}
+
+/// Reads what [`Display`](fmt::Display) writes, any other time of RFC 3339, and a date, which stands for its first moment
+/// in UTC.
+///
+/// # Examples
+///
+/// ```
+/// use poet_runtime::Wall;
+///
+/// let noon: Wall = "2026-06-10T12:00:00+02:00".parse().unwrap();
+/// assert_eq!(noon.to_string(), "2026-06-10T10:00:00.000Z");
+/// assert_eq!("2026-06-10".parse::<Wall>().unwrap().to_string(), "2026-06-10T00:00:00.000Z");
+/// assert!("noon".parse::<Wall>().is_err());
+/// ```
+impl FromStr for Wall {
+    type Err = UnknownMoment;
+
+    fn from_str(text: &str) -> Result<Self, UnknownMoment> {
+        let day = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc().timestamp_millis();
+        let moment = DateTime::parse_from_rfc3339(text).map(|moment| moment.timestamp_millis());
+        moment.or_else(|_| text.parse().map(day)).map(Self).map_err(|_| UnknownMoment(text.to_owned()))
     }
 }
 

@@ -4,7 +4,7 @@
 //! poll, so that it follows the task from thread to thread, costs no allocation, and is gone with the call. A task
 //! spawned inside the function is not inside the call and inherits nothing.
 
-use crate::site::{Learning, Priority};
+use crate::site::{Declaration, Learning, Priority};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::mem;
@@ -26,6 +26,15 @@ pub(crate) struct Context {
     /// Whether a call inside failed for good, and so has told its own circuit already.
     pub(crate) failed_inside: bool,
     pub(crate) warnings: Vec<String>,
+    /// Which execution it is; `None` for a task that works for calls of others.
+    pub(crate) around: Option<Around>,
+}
+
+/// One execution of a function.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Around {
+    pub(crate) site: &'static Declaration,
+    pub(crate) execution: u64,
 }
 
 impl Context {
@@ -176,6 +185,7 @@ mod tests {
             retries_made: 0,
             failed_inside: false,
             warnings: Vec::new(),
+            around: None,
         }
     }
 

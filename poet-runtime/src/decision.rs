@@ -296,6 +296,7 @@ fn present(row: &ParameterRow) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::{AuditCounts, AuditEntry, AuditFilter, AuditKey};
     use crate::outcome::FailureKind;
     use crate::store::conformance::change;
     use crate::store::{Batch, BoxFuture, MemoryStore, OutcomeRow, TargetKey};
@@ -498,6 +499,34 @@ mod tests {
 
         fn prune(&mut self, outcomes: Wall, evidence_hour: i64) -> BoxFuture<'_, Result<u64, StoreError>> {
             self.0.prune(outcomes, evidence_hour)
+        }
+
+        fn promise<'a>(&'a mut self, entries: &'a [AuditEntry]) -> BoxFuture<'a, Result<(), StoreError>> {
+            self.0.promise(entries)
+        }
+
+        fn audit<'a>(
+            &'a mut self,
+            filter: &'a AuditFilter,
+            limit: usize,
+        ) -> BoxFuture<'a, Result<Vec<AuditEntry>, StoreError>> {
+            self.0.audit(filter, limit)
+        }
+
+        fn audit_counts(&mut self) -> BoxFuture<'_, Result<AuditCounts, StoreError>> {
+            self.0.audit_counts()
+        }
+
+        fn audit_key(&mut self) -> BoxFuture<'_, Result<Option<AuditKey>, StoreError>> {
+            self.0.audit_key()
+        }
+
+        fn keep_audit_key(&mut self, drawn: AuditKey) -> BoxFuture<'_, Result<AuditKey, StoreError>> {
+            self.0.keep_audit_key(drawn)
+        }
+
+        fn prune_audit(&mut self, before: Wall, most: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
+            self.0.prune_audit(before, most)
         }
     }
 

@@ -6,6 +6,7 @@
 
 use crate::clock::Wall;
 use crate::outcome::{Class, Ending};
+use crate::reply::ExecutionId;
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
@@ -39,6 +40,7 @@ struct Inner {
     attempts: u8,
     elapsed: Duration,
     source: Option<Source>,
+    audit: Option<ExecutionId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +56,7 @@ pub(crate) enum Kind {
     Denied,
     InvalidResponse,
     Configuration,
+    Unrecorded { sent: bool },
     Pending { due: Wall },
     Service { class: Class },
 }
@@ -67,6 +70,7 @@ impl Error {
             attempts: 0,
             elapsed: Duration::ZERO,
             source: None,
+            audit: None,
         }))
     }
 
@@ -187,6 +191,26 @@ impl Error {
         matches!(self.0.kind, Kind::InvalidResponse)
     }
 
+    /// Whether the audit of the call is strict and could not be written down. Either nothing was sent, or what was asked was
+    /// done, may be done twice, and its answer is withheld ([`attempts`](Self::attempts) says which): the call may be made
+    /// again. Where what was done must not be done twice, this is [`is_outcome_unknown`](Self::is_outcome_unknown).
+    #[must_use]
+    pub fn is_unrecorded(&self) -> bool {
+        matches!(self.0.kind, Kind::Unrecorded { .. })
+    }
+
+    /// The key under which the call can be found in the audit, where that is on: `poet audit show`.
+    #[must_use]
+    pub fn audit_id(&self) -> Option<&ExecutionId> {
+        self.0.audit.as_ref()
+    }
+
+    /// Says under which key the call is found in the audit, unless it is said already.
+    pub(crate) fn in_audit(mut self, id: ExecutionId) -> Self {
+        self.0.audit.get_or_insert(id);
+        self
+    }
+
     /// Whether something is configured wrongly. Nothing was sent.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
@@ -250,6 +274,7 @@ impl Error {
             | Kind::BudgetExhausted
             | Kind::Denied
             | Kind::Configuration
+            | Kind::Unrecorded { .. }
             | Kind::Pending { .. } => Class::Permanent,
         }
     }
@@ -265,10 +290,15 @@ impl Error {
                 | Kind::Crowded { .. }
                 | Kind::Throttled { .. }
                 | Kind::Denied
-                | Kind::Configuration => true,
+                | Kind::Configuration
+                | Kind::Unrecorded { sent: false } => true,
                 Kind::Deadline { .. } => self.0.attempts == 0,
                 Kind::Service { class } => !class.may_have_run(),
-                Kind::Timeout { .. } | Kind::OutcomeUnknown | Kind::InvalidResponse | Kind::Pending { .. } => false,
+                Kind::Timeout { .. }
+                | Kind::OutcomeUnknown
+                | Kind::InvalidResponse
+                | Kind::Unrecorded { sent: true }
+                | Kind::Pending { .. } => false,
             }
     }
 
@@ -278,11 +308,15 @@ impl Error {
             Kind::Crowded { .. } => Ending::Crowded,
             Kind::Throttled { .. } => Ending::Throttled,
             Kind::Deadline { .. } => Ending::Deadline,
-            Kind::Denied | Kind::Configuration | Kind::Pending { .. } => Ending::Denied,
-            Kind::OutcomeUnknown => Ending::OutcomeUnknown,
-            Kind::Timeout { .. } | Kind::BudgetExhausted | Kind::InvalidResponse | Kind::Service { .. } => {
-                Ending::Failed
+            Kind::Denied | Kind::Configuration | Kind::Unrecorded { sent: false } | Kind::Pending { .. } => {
+                Ending::Denied
             }
+            Kind::OutcomeUnknown => Ending::OutcomeUnknown,
+            Kind::Timeout { .. }
+            | Kind::BudgetExhausted
+            | Kind::InvalidResponse
+            | Kind::Unrecorded { sent: true }
+            | Kind::Service { .. } => Ending::Failed,
         }
     }
 }
@@ -323,6 +357,8 @@ impl fmt::Display for Error {
             Kind::Denied => write!(f, "refused")?,
             Kind::InvalidResponse => write!(f, "the answer is not what was agreed")?,
             Kind::Configuration => write!(f, "not configured")?,
+            Kind::Unrecorded { sent: false } => write!(f, "not sent, because its audit is strict")?,
+            Kind::Unrecorded { sent: true } => write!(f, "its answer is withheld, because its audit is strict")?,
             Kind::Pending { due } => write!(f, "the call was put off; its answer is due at {due}")?,
             Kind::Service { class } => write!(f, "the service failed ({})", class.as_str())?,
         }

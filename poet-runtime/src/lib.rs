@@ -5,6 +5,7 @@
 
 #[doc(hidden)]
 pub mod __private;
+pub mod audit;
 mod cache;
 pub mod calendar;
 mod classify;
@@ -43,7 +44,7 @@ pub mod workbench;
 
 pub use cache::{Cache, CacheStats};
 pub use classify::Classify;
-pub use clock::{Anchor, Clock, Wall};
+pub use clock::{Anchor, Clock, UnknownMoment, Wall};
 pub use context::{AsPriority, progress, warnings};
 pub use error::Error;
 pub use health::{Condition, Health, ServiceHealth};

@@ -9,15 +9,21 @@
 
 pub(crate) mod block_on;
 mod learning;
+mod ledger;
 mod packed;
 mod writer;
 
+#[cfg(test)]
+mod audited;
 #[cfg(test)]
 #[cfg(all(feature = "sqlite", unix))]
 mod crash;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::Moody;
 
+use crate::audit::AuditKey;
 use crate::clock::{Clock, Wall};
 use crate::evidence::{History, Vitals};
 use crate::learner::Lesson;
@@ -28,6 +34,7 @@ use crate::profile::Utility;
 use crate::site::Declaration;
 use crate::store::{ParameterRow, Store, StoreError, TargetKey};
 use crossbeam_queue::ArrayQueue;
+use ledger::Ledger;
 use once_cell::sync::OnceCell;
 use packed::Packed;
 use std::collections::BTreeMap;
@@ -100,8 +107,24 @@ pub(crate) struct RecorderSettings {
     pub(crate) retention: Duration,
     /// How long counts are kept.
     pub(crate) evidence_retention: Duration,
+    /// How long entries of the audit are kept, and how many.
+    pub(crate) audit_retention: Duration,
+    pub(crate) audit_entries: u64,
+    /// Whose key arguments are hashed with, where calls are written down.
+    pub(crate) audit_key: KeyOf,
     /// How long a start waits for learned values before it goes on with defaults.
     pub(crate) start_timeout: Duration,
+}
+
+/// Where the key comes from that the arguments in the audit are hashed with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum KeyOf {
+    /// Nothing is hashed.
+    Nobody,
+    /// It is configured.
+    Configuration(AuditKey),
+    /// The first process of the store has drawn it.
+    Store,
 }
 
 impl Default for RecorderSettings {
@@ -119,6 +142,9 @@ impl Default for RecorderSettings {
             prune_interval: Duration::from_secs(3_600),
             retention: 30 * DAY,
             evidence_retention: 90 * DAY,
+            audit_retention: 365 * DAY,
+            audit_entries: 1_000_000,
+            audit_key: KeyOf::Nobody,
             start_timeout: Duration::from_secs(2),
         }
     }
@@ -154,6 +180,8 @@ pub struct RecorderHealth {
     pub queued: usize,
     /// Outcomes that wait for the store.
     pub unsent: usize,
+    /// Calls that are to be in the audit and are not, because more ended than could be stored, since the start.
+    pub audit_dropped: u64,
 }
 
 type Answer = Result<(), StoreError>;
@@ -185,6 +213,8 @@ struct Shared {
     overflowed: AtomicBool,
     overflow: Mutex<Overflow>,
     requests: Mutex<Requests>,
+    ledger: Ledger,
+    audit_key: OnceCell<AuditKey>,
     health: Mutex<RecorderHealth>,
     writer: OnceCell<Thread>,
     clock: Clock,
@@ -223,10 +253,15 @@ impl Recorder {
             overflowed: AtomicBool::new(false),
             overflow: Mutex::default(),
             requests: Mutex::default(),
+            ledger: Ledger::default(),
+            audit_key: OnceCell::new(),
             health: Mutex::default(),
             writer: OnceCell::new(),
             clock,
         });
+        if let KeyOf::Configuration(key) = settings.audit_key {
+            let _ = shared.audit_key.set(key);
+        }
         let mut writer = Writer::new(shared.clone(), store, settings, directory);
         let run = writer.run();
         if inline {
@@ -408,6 +443,15 @@ impl Shared {
         }
     }
 
+    #[cold]
+    fn count_dropped(&self, entries: u64) {
+        let mut health = lock(&self.health);
+        if health.audit_dropped == 0 {
+            tracing::error!("calls end faster than their audit can be stored; some are only counted");
+        }
+        health.audit_dropped += entries;
+    }
+
     fn unpark(&self) {
         if let Some(writer) = self.writer.get() {
             writer.unpark();
@@ -416,7 +460,11 @@ impl Shared {
 
     /// Whether the writer has nothing to do.
     fn is_idle(&self) -> bool {
-        self.ring.is_empty() && !self.urgent.load(Ordering::SeqCst) && !self.overflowed.load(Ordering::SeqCst)
+        self.ring.is_empty()
+            && !self.urgent.load(Ordering::SeqCst)
+            && !self.overflowed.load(Ordering::SeqCst)
+            && !self.ledger.has_news()
+            && !self.ledger.is_awaited()
     }
 
     /// From here on nobody drains the ring or answers.
@@ -428,6 +476,7 @@ impl Shared {
             mem::take(&mut requests.waiting)
         };
         drop(waiting);
+        drop(self.ledger.take_promised());
         if !why.is_empty() {
             tracing::error!(why, "the recorder stopped; nothing is stored or learned any more");
             let mut health = lock(&self.health);

@@ -7,6 +7,7 @@ mod builder;
 
 pub use builder::Builder;
 
+use crate::audit::Auditor;
 use crate::cache::{Answers, Moment};
 use crate::clock::Clock;
 use crate::config::{Config, ServiceConfig};
@@ -67,6 +68,8 @@ pub(crate) struct Inner {
     pub(crate) fallbacks: Fallbacks,
     pub(crate) answers: Answers,
     pub(crate) deferral: Deferral,
+    /// What the audit needs to know; `None` where no call is written down, so that this is all that costs.
+    pub(crate) auditor: Option<Auditor>,
     pub(crate) seed: u64,
     /// The database in which everything is kept; `None` where the author gave a store of another kind.
     #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "without SQLite there is no database"))]
@@ -251,6 +254,13 @@ impl Inner {
     /// The name under which this process holds jobs.
     pub(crate) fn worker_name(&self) -> String {
         self.run.to_string()
+    }
+
+    /// What is written down of the credentials a request is sent with; `None` where there are none.
+    pub(crate) fn identify(&self, service: &str, identity: u64) -> Option<String> {
+        let without = self.config.services.get(service).is_some_and(|service| service.auth_token.is_none());
+        let key = self.recorder.audit_key().filter(|_| identity != 0 && !without)?;
+        Some(key.identity(identity))
     }
 
     pub(crate) fn execution_id(&self, number: u64) -> ExecutionId {

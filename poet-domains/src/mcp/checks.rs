@@ -8,7 +8,10 @@ use super::connection::{ToolAnswer, ToolInfo};
 use super::contract::{Schemas, ToolSchemas};
 use super::fault::{Fault, McpError};
 use super::masked::{Habits, Promise};
-use poet_runtime::config::{Access, Check, ServiceConfig};
+use super::resource::Repeatable;
+use poet_runtime::audit::{AccessRule, Declared, Validation};
+use poet_runtime::config::{Access, Check, ServiceConfig, ToolConfig};
+use poet_runtime::service::Vetting;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -59,6 +62,46 @@ impl Checks {
         match contradiction {
             Some(problem) => Err(McpError::new(Fault::Answer, problem)),
             None => Ok(answer),
+        }
+    }
+
+    /// What is checked about a call, and who says what it may do; `known` is what the server says about the tool by now.
+    pub(super) fn vetting(&self, tool: &str, known: Option<&ToolInfo>, arguments: &Map<String, Value>) -> Vetting {
+        let unset = ToolConfig::default();
+        let configured = self.config.tools.get(tool).unwrap_or(&unset);
+        let declared = match Repeatable::said(configured, known.filter(|_| self.config.trusted)) {
+            Repeatable::Declared(_) => Some(Declared::Configuration),
+            Repeatable::Claimed(_) => Some(Declared::TrustedServer),
+            Repeatable::Unknown => None,
+        };
+        let access = match self.forbid(tool, known) {
+            Some(rule) => AccessRule { allowed: false, rule },
+            None => AccessRule { allowed: true, rule: self.permit(tool) },
+        };
+        let held = |has_schema, passes| match (has_schema, passes) {
+            (false, _) => Validation::NoSchema,
+            (true, true) => Validation::Passed,
+            (true, false) => Validation::Failed,
+        };
+        let (arguments, answers) = match self.contract(tool, known) {
+            None => (Validation::NotChecked, Validation::NotChecked),
+            Some(schemas) => (
+                held(schemas.ask_for_arguments(), schemas.refuse(arguments).is_none()),
+                held(schemas.promise_an_answer(), true),
+            ),
+        };
+        Vetting { declared, access: Some(access), arguments, answers }
+    }
+
+    /// By which rule a tool that is not forbidden may be called.
+    fn permit(&self, tool: &str) -> String {
+        let read_only =
+            if self.config.access == Access::ReadOnly { "`access` of the service, and it is read-only" } else { "" };
+        match self.config.allow.iter().find(|pattern| matches(pattern, tool)) {
+            Some(pattern) if read_only.is_empty() => format!("`allow` of the service has `{pattern}`"),
+            Some(pattern) => format!("`allow` of the service has `{pattern}`, and {read_only}"),
+            None if read_only.is_empty() => "the service has no rule against it".to_owned(),
+            None => read_only.to_owned(),
         }
     }
 
@@ -135,6 +178,30 @@ mod tests {
 
     fn crm() -> ServiceConfig {
         ServiceConfig::http("crm", "http://crm")
+    }
+
+    #[test]
+    fn the_audit_is_told_by_which_rule_and_on_whose_word_a_tool_may_be_called() {
+        let vet = |config: &ServiceConfig, known: Option<&ToolInfo>| {
+            Checks::of(config).vetting("get_contact", known, &Map::new())
+        };
+        let said = |vetting: &Vetting| vetting.access.clone().map(|access| (access.allowed, access.rule)).unwrap();
+        let open = vet(&ServiceConfig::named("crm"), None);
+        assert_eq!(said(&open), (true, "the service has no rule against it".to_owned()));
+        assert_eq!((open.declared, open.arguments), (None, Validation::NotChecked), "nothing is known of it yet");
+        let denied = vet(&ServiceConfig { deny: vec!["get_*".to_owned()], ..ServiceConfig::named("crm") }, None);
+        assert_eq!(said(&denied), (false, "`deny` of the service has `get_*`".to_owned()));
+        let allowed = vet(&ServiceConfig { allow: vec!["get_*".to_owned()], ..ServiceConfig::named("crm") }, None);
+        assert_eq!(said(&allowed), (true, "`allow` of the service has `get_*`".to_owned()));
+
+        let trusted = ServiceConfig { access: Access::ReadOnly, ..ServiceConfig::named("crm").trusted() };
+        let reads = ToolInfo { input_schema: json!({ "required": ["id"] }), ..tool(Some(true)) };
+        let vetting = vet(&trusted, Some(&reads));
+        assert_eq!(said(&vetting), (true, "`access` of the service, and it is read-only".to_owned()));
+        assert_eq!(vetting.declared, Some(Declared::TrustedServer));
+        assert_eq!((vetting.arguments, vetting.answers), (Validation::Failed, Validation::NoSchema));
+        let configured = trusted.tool("get_contact", ToolConfig::default().read_only());
+        assert_eq!(vet(&configured, Some(&reads)).declared, Some(Declared::Configuration));
     }
 
     #[test]

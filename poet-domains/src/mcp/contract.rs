@@ -83,6 +83,11 @@ impl ToolSchemas {
         self.input == tool.input_schema && self.output == tool.output_schema
     }
 
+    /// Whether the tool declared what it is given.
+    pub(super) fn ask_for_arguments(&self) -> bool {
+        self.arguments.is_some()
+    }
+
     /// Whether the tool declared what it answers.
     pub(super) fn promise_an_answer(&self) -> bool {
         self.output.is_some()

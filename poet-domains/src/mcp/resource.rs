@@ -13,7 +13,7 @@ use super::task;
 use crate::MCP_INTEGRATION;
 use poet_runtime::config::{Access, Endpoint, ServiceConfig, ToolConfig, Transport};
 use poet_runtime::service::{
-    AttemptContext, CacheKey, CacheWish, Caller, Failure, Fetched, News, Request, ServiceCall,
+    AttemptContext, CacheKey, CacheWish, Caller, Failure, Fetched, News, Request, ServiceCall, Vetting,
 };
 use poet_runtime::store::BoxFuture;
 use poet_runtime::{AsPriority, Clock, Error, Priority, Reply, Runtime};
@@ -331,13 +331,15 @@ impl McpRequest {
             let limit = deadline.or(configured.deadline).or(config.deadline).unwrap_or(MCP_INTEGRATION.deadline);
             let clock = Clock::system();
             let began = clock.now();
-            list(&runtime, service, &fleet, Some(limit)).await?;
+            if let Err(error) = list(&runtime, service, &fleet, Some(limit)).await {
+                let request =
+                    Request { arguments: arguments.clone(), ..Request::new(&**service, tool, &MCP_INTEGRATION) };
+                return Err(runtime.refused(&request, &fleet.caller(), error).await);
+            }
             deadline = Some(limit.saturating_sub(clock.now().saturating_duration_since(began)));
         }
         let known = fleet.known_tool(tool);
-        if let Some(problem) = fleet.refuse(tool, known.as_deref(), arguments) {
-            return Err(Error::denied(format!("calling {tool} of {service}: {problem}")));
-        }
+        let refused = fleet.refuse(tool, known.as_deref(), arguments);
         let nature = nature(self.idempotent, configured, known.as_deref().filter(|_| config.trusted));
         let request = Request {
             arguments: arguments.clone(),
@@ -354,6 +356,10 @@ impl McpRequest {
             invalidates: self.invalidates.clone(),
             ..Request::new(&**service, tool, &MCP_INTEGRATION)
         };
+        if let Some(problem) = refused {
+            let error = Error::denied(format!("calling {tool} of {service}: {problem}"));
+            return Err(runtime.refused(&request, &fleet.caller(), error).await);
+        }
         runtime.request(request, fleet.caller()).await
     }
 
@@ -399,6 +405,11 @@ impl Caller for Session {
             // Nobody waits for what comes of it.
             let _ = self.forgo(token, until).await;
         })
+    }
+
+    fn vetting(&self, request: &Request) -> Vetting {
+        let known = self.known_tool(&request.operation);
+        self.vet(&request.operation, known.as_ref(), &request.arguments)
     }
 }
 
@@ -492,7 +503,7 @@ impl Repeatable {
         Self::said(configured, service.trusted.then_some(tool))
     }
 
-    fn said(tool: &ToolConfig, claims: Option<&ToolInfo>) -> Self {
+    pub(super) fn said(tool: &ToolConfig, claims: Option<&ToolInfo>) -> Self {
         let declared = tool.idempotent.or(tool.read_only.filter(|&read_only| read_only));
         let claimed = claims.filter(|tool| tool.read_only.or(tool.idempotent).is_some());
         match (declared, claimed) {

@@ -15,7 +15,7 @@ use super::input::Helpers;
 use super::task::Called;
 use super::{classify, sdk};
 use poet_runtime::Clock;
-use poet_runtime::service::AttemptContext;
+use poet_runtime::service::{AttemptContext, Vetting};
 use serde_json::{Map, Value};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -236,6 +236,11 @@ impl Session {
         };
         let answer = judged(result, known.is_some())?;
         self.0.checks.accept(tool, known, arguments, answer).map(Called::from)
+    }
+
+    /// What is checked about a call.
+    pub(super) fn vet(&self, tool: &str, known: Option<&ToolInfo>, arguments: &Map<String, Value>) -> Vetting {
+        self.0.checks.vetting(tool, known, arguments)
     }
 
     pub(super) async fn list_once(&self, due: &Due) -> Result<Arc<[ToolInfo]>, McpError> {

@@ -91,7 +91,8 @@ pub(super) fn problems(cache: &CacheBounds, queue: &QueueConfig) -> Vec<String> 
     .collect()
 }
 
-fn count(table: &str, key: &str, found: u64, allowed: &RangeInclusive<u32>) -> Option<String> {
+/// What is wrong with a number that a program set.
+pub(super) fn count(table: &str, key: &str, found: u64, allowed: &RangeInclusive<u32>) -> Option<String> {
     let (from, to) = (*allowed.start(), *allowed.end());
     let fits = (u64::from(from)..=u64::from(to)).contains(&found);
     (!fits).then(|| format!("{table}.{key}: expected a whole number from {from} to {to}, found {found}"))

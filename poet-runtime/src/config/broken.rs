@@ -23,7 +23,7 @@ const BROKEN: &[(&str, &str)] = &[
     ("learnin = \"on\"", "1:1: learnin: there is no such key; did you mean `learning`?"),
     (
         "colour = 1",
-        "1:1: colour: there is no such key; expected `preset`, `store`, `learning`, `cache`, `queue`, `connection_pool`, `load_balancer` or `services`",
+        "1:1: colour: there is no such key; expected `preset`, `store`, `learning`, `cache`, `queue`, `audit`, `connection_pool`, `load_balancer` or `services`",
     ),
     ("[service.crm]", "1:2: service: there is no such key; write `services.<name>`"),
     ("retry_policy = {}", "1:1: retry_policy: there is no such key; it is said of a service: `retry = \"standard\"`"),
@@ -38,6 +38,35 @@ const BROKEN: &[(&str, &str)] = &[
     (
         "load_balancer = { strategy = \"roundrobin\" }",
         "1:30: load_balancer.strategy: expected \"peak_ewma\", \"round_robin\", \"weighted_round_robin\", \"least_connections\", \"health_based\", \"response_time_based\" or \"random\", found \"roundrobin\"; did you mean \"round_robin\"?",
+    ),
+    ("[audit]\nlevel = \"full\"", "2:9: audit.level: expected \"off\", \"on\" or \"strict\", found \"full\""),
+    (
+        "[audit]\nlevel = \"stric\"",
+        "2:9: audit.level: expected \"off\", \"on\" or \"strict\", found \"stric\"; did you mean \"strict\"?",
+    ),
+    (
+        "[audit]\nenabled = true",
+        "2:1: audit.enabled: there is no such key; write `level = \"on\"` or `level = \"off\"`",
+    ),
+    ("[audit]\nfield = []", "2:1: audit.field: there is no such key; did you mean `fields`?"),
+    ("[audit]\nfields = \"id\"", "2:10: audit.fields: expected a list, found \"id\""),
+    ("[audit]\nfields = [\"\"]", "2:11: audit.fields[0]: expected a string that is not empty, found \"\""),
+    (
+        "[audit]\nretention = \"5m\"",
+        "2:13: audit.retention: expected a duration from \"1h\" to \"3650d\", found \"5m\"",
+    ),
+    ("[audit]\nmax_entries = 10", "2:15: audit.max_entries: expected a whole number from 1000 to 100000000, found 10"),
+    (
+        "[audit]\nkey = \"hunter2\"",
+        "2:7: audit.key: expected at least 16 characters; `openssl rand -hex 32` draws some",
+    ),
+    (
+        "[services.a]\naudit = true",
+        "2:9: services.a.audit: expected \"off\", \"on\", \"strict\", or a table with `level` and `fields`, found true",
+    ),
+    (
+        "[services.a.tools.t]\naudit = { level = \"on\", retention = \"30d\" }",
+        "2:25: services.a.tools.t.audit.retention: there is no such key; it is said for all: `retention` under `[audit]`",
     ),
     ("[store]\npaht = \"x\"", "2:1: store.paht: there is no such key; did you mean `path`?"),
     (

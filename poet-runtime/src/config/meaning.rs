@@ -5,7 +5,7 @@ use super::limits::{Limits, limits};
 use super::node::Node;
 use super::read::{Field, Hints, Reader, Table};
 use super::service::{Access, ServiceConfig};
-use super::{Config, Preset, StoreConfig, address, bounds, connections, duration, tool};
+use super::{Config, Preset, StoreConfig, address, audit, bounds, connections, duration, tool};
 use crate::calendar::Window;
 use crate::site::Learning;
 use std::ops::RangeInclusive;
@@ -63,6 +63,9 @@ pub(super) fn config(reader: &mut Reader<'_>, root: &Node, folder: &Path) -> Con
     }
     if let Some(field) = table.take("queue") {
         config.queue = bounds::queue(reader, &field, config.queue);
+    }
+    if let Some(field) = table.take("audit") {
+        config.audit = audit::audit(reader, &field, config.audit);
     }
     if let Some(field) = table.take("connection_pool") {
         config.pool = connections::pool(reader, &field, config.pool);
@@ -133,6 +136,7 @@ fn service(reader: &mut Reader<'_>, name: &str, field: &Field<'_>, config: &Conf
     service.masked_errors = tool::masked_errors(reader, &mut table).unwrap_or_default();
     service.schemas = tool::schemas(reader, &mut table).unwrap_or_default();
     service.progress_extends = table.take("progress_extends").and_then(|field| reader.flag(&field));
+    service.audit = table.take("audit").map(|field| audit::rules(reader, &field)).unwrap_or_default();
     service.timezone = table.take("timezone").and_then(|field| timezone(reader, &field));
     service.learning = table.take("learning").and_then(|field| reader.choice(&field, &LEARNING, &[]));
     service.avoid = table.take("avoid").map(|field| windows(reader, &field)).unwrap_or_default();

@@ -5,6 +5,7 @@
 //! downstream checks again. Only the first step knows whether the file is TOML or YAML.
 
 mod address;
+mod audit;
 mod bounds;
 #[cfg(test)]
 mod broken;
@@ -34,6 +35,8 @@ mod tests;
 mod tool;
 mod yaml;
 
+pub(crate) use audit::Audited;
+pub use audit::{AuditConfig, AuditLevel, AuditRules};
 pub use connections::{Balance, BalancerConfig, PoolConfig};
 pub use duration::parse as parse_duration;
 pub use pins::Pins;
@@ -41,6 +44,7 @@ pub use preset::Preset;
 pub use problem::{ConfigError, Place, Problem};
 pub use retry::RetryStrategy;
 pub use secret::Secret;
+pub(crate) use service::showable_url;
 pub use service::{
     Access, BatchConfig, CacheConfig, Check, Endpoint, FallbackConfig, ServiceConfig, ToolConfig, Transport,
 };
@@ -76,6 +80,8 @@ pub struct Config {
     pub cache: CacheBounds,
     /// How jobs are kept and run.
     pub queue: QueueConfig,
+    /// What is written down about calls for whoever has to account for them.
+    pub audit: AuditConfig,
     /// The connections to each endpoint of a service that does not say otherwise. What a file says here is in the services
     /// it names already.
     pub pool: PoolConfig,
@@ -115,11 +121,11 @@ impl Config {
     /// );
     /// ```
     pub fn check(&self) -> Result<(), ConfigError> {
-        let bounds = bounds::problems(&self.cache, &self.queue);
+        let bounds = bounds::problems(&self.cache, &self.queue).into_iter().chain(audit::problems(&self.audit));
         let values = self.services.iter().flat_map(|(name, service)| service_problems(name, service));
         let contradictions =
             contradiction::all(self).into_iter().map(|found| format!("{}: {}", found.path, found.message));
-        let problems: Vec<_> = bounds.into_iter().chain(values).chain(contradictions).map(Problem::new).collect();
+        let problems: Vec<_> = bounds.chain(values).chain(contradictions).map(Problem::new).collect();
         if problems.is_empty() { Ok(()) } else { Err(ConfigError::new(problems)) }
     }
 }

@@ -1,5 +1,6 @@
 //! What is configured about a service and its tools: how it is reached, what may be assumed of it, what is pinned.
 
+use super::audit::AuditRules;
 use super::connections::{BalancerConfig, PoolConfig};
 use super::pins::Pins;
 use super::retry::RetryStrategy;
@@ -72,7 +73,7 @@ impl fmt::Debug for Endpoint {
 }
 
 /// An address without the parts in which people put keys: user information, query and fragment.
-pub(super) fn showable_url(url: &str) -> String {
+pub(crate) fn showable_url(url: &str) -> String {
     let (url, hidden) = match url.find(['?', '#']) {
         Some(end) => (&url[..end], &url[end..=end]),
         None => (url, ""),
@@ -160,6 +161,8 @@ pub struct ServiceConfig {
     pub schemas: Check,
     /// Whether an attempt that shows progress is waited for anew; `None` means yes.
     pub progress_extends: Option<bool>,
+    /// What is written down about its calls; what is not said is as under [`Config::audit`](super::Config::audit).
+    pub audit: AuditRules,
     /// The IANA time zone whose hours and weekdays its history is read in; `None` means UTC.
     pub timezone: Option<String>,
     /// What is done with what is learned about it; `None` means [`Config::learning`](super::Config::learning).
@@ -355,6 +358,13 @@ impl ServiceConfig {
         self
     }
 
+    /// Says what is written down about its calls.
+    #[must_use]
+    pub fn audit(mut self, audit: impl Into<AuditRules>) -> Self {
+        self.audit = audit.into();
+        self
+    }
+
     /// Whether it says where or how the service is reached, so that the runtime can call its tools.
     #[must_use]
     pub fn has_address(&self) -> bool {
@@ -386,6 +396,7 @@ impl fmt::Debug for ServiceConfig {
             .field("masked_errors", &self.masked_errors)
             .field("schemas", &self.schemas)
             .field("progress_extends", &self.progress_extends)
+            .field("audit", &self.audit)
             .field("timezone", &self.timezone)
             .field("learning", &self.learning)
             .field("deadline", &self.deadline)
@@ -413,6 +424,8 @@ pub struct ToolConfig {
     pub schemas: Option<Check>,
     /// Whether an attempt that shows progress is waited for anew; `None` means as for the service.
     pub progress_extends: Option<bool>,
+    /// What is written down about its calls; what is not said is as for the service.
+    pub audit: AuditRules,
     /// The price of one call, in the one currency that all prices are in.
     pub cost: Option<f64>,
     /// The longest one attempt may take.
@@ -562,6 +575,13 @@ impl ToolConfig {
     #[must_use]
     pub fn fallback(mut self, service: impl Into<String>, tool: impl Into<String>) -> Self {
         self.fallback = Some(FallbackConfig { service: service.into(), tool: tool.into() });
+        self
+    }
+
+    /// Says what is written down about its calls.
+    #[must_use]
+    pub fn audit(mut self, audit: impl Into<AuditRules>) -> Self {
+        self.audit = audit.into();
         self
     }
 

@@ -1,10 +1,10 @@
 //! What is meant by what was written about one tool.
 
-use super::bounds;
 use super::limits::{Limits, limits};
 use super::path::Path;
 use super::read::{Field, Hints, Reader, Switch, Table};
 use super::service::{BatchConfig, CacheConfig, Check, FallbackConfig, ToolConfig};
+use super::{audit, bounds};
 use crate::site::Priority;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -36,6 +36,7 @@ pub(super) fn tool(reader: &mut Reader<'_>, field: &Field<'_>) -> ToolConfig {
     tool.masked_errors = masked_errors(reader, &mut table);
     tool.schemas = schemas(reader, &mut table);
     tool.progress_extends = table.take("progress_extends").and_then(|field| reader.flag(&field));
+    tool.audit = table.take("audit").map(|field| audit::rules(reader, &field)).unwrap_or_default();
     tool.cost = table.take("cost").and_then(|field| reader.price(&field));
     Limits { timeout: tool.timeout, deadline: tool.deadline, retry: tool.retry, pin: tool.pin } =
         limits(reader, &mut table);

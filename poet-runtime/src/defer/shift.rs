@@ -10,9 +10,11 @@ use super::form;
 use super::job::{Job, JobId, State, Token, Verdict};
 use super::queue::{QueueError, Reported, Wanted};
 use super::verdict::{Moment, broken_off, hear, judge};
+use crate::audit::Origin;
 use crate::clock::Wall;
-use crate::outcome::Ending;
-use crate::pipeline::request::{ask, invalidate, make, obstacle, record};
+use crate::error::{Error, Kind};
+use crate::outcome::{Class, Ending};
+use crate::pipeline::request::{ask, invalidate, make, obstacle, record, told};
 use crate::pipeline::service::{Caller, Request};
 use crate::profile::Profile;
 use crate::runtime::Runtime;
@@ -310,15 +312,22 @@ async fn run(runtime: &Runtime, desk: &Arc<Desk>, job: &Job, profile: &'static P
     };
     let began = desk.monotonic();
     let request = form::request(job, profile);
+    let origin = Origin { job: job.id.to_string(), execution: job.execution.clone() };
     let verdict = match &job.accepted {
         Some(token) => {
             let news = runtime.as_current(ask(runtime, &request, &caller, token, None)).await;
             let verdict = hear(job, &request, news, Moment { now: desk.now(), ..moment });
-            ended(runtime, request, caller, &verdict);
-            verdict
+            match written_down(runtime, &request, &caller, origin, &verdict).await {
+                Ok(()) => {
+                    ended(runtime, request, caller, &verdict);
+                    verdict
+                }
+                // It is asked again, so that it ends when that can be written down.
+                Err(error) => put_back(job, desk.now().after(moment.backoff), error.to_string()),
+            }
         }
         None => {
-            let result = runtime.as_current(make(runtime, request, caller)).await;
+            let result = runtime.as_current(make(runtime, request, caller, origin)).await;
             judge(job, &result, Moment { now: desk.now(), ..moment })
         }
     };
@@ -327,6 +336,29 @@ async fn run(runtime: &Runtime, desk: &Arc<Desk>, job: &Job, profile: &'static P
         desk.made(job, desk.monotonic().saturating_duration_since(began));
     }
     End::Told(report(desk, job, verdict).await)
+}
+
+/// Writes into the audit how the call of a job ended that the service had taken on.
+///
+/// # Errors
+///
+/// Where the audit is strict and it cannot be.
+async fn written_down(
+    runtime: &Runtime,
+    request: &Request,
+    caller: &Arc<dyn Caller>,
+    origin: Origin,
+    verdict: &Verdict,
+) -> Result<(), Error> {
+    let because = |kind, why: &String| Err(Error::new(kind).with_source(Some(why.as_str().into())));
+    let result = match verdict {
+        Verdict::Done(value) => Ok(value.clone()),
+        Verdict::Failed(why) => because(Kind::Service { class: Class::Permanent }, why),
+        Verdict::Again { why, .. } => because(Kind::Service { class: Class::Transient }, why),
+        Verdict::Uncertain(why) => because(Kind::OutcomeUnknown, why),
+        Verdict::Accepted { .. } => return Ok(()),
+    };
+    told(runtime, request, caller, origin, result).await
 }
 
 /// What the call of a job leaves behind that the service has done, or failed to do, after it had taken it on.
@@ -393,11 +425,11 @@ pub(super) fn until(due: Option<Wall>, now: Wall, longest: Duration) -> Duration
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Clock;
     use crate::config::{Config, ServiceConfig};
     use crate::defer::{MemoryQueue, NewJob};
     use crate::pipeline::service::{AttemptContext, Failure, Fetched};
     use crate::store::BoxFuture;
-    use crate::{Clock, Error};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     static PROFILE: Profile = Profile { caller: Some(find), ..Profile::named("scripted") };

@@ -104,7 +104,8 @@ pub(crate) fn may_be_made_again(error: &Error, repeatable: bool) -> bool {
         | Kind::BudgetExhausted
         | Kind::Deadline { .. }
         | Kind::Timeout { .. }
-        | Kind::InvalidResponse => true,
+        | Kind::InvalidResponse
+        | Kind::Unrecorded { .. } => true,
         Kind::Service { class } => class.is_retryable(),
         Kind::OutcomeUnknown | Kind::Denied | Kind::Configuration | Kind::Pending { .. } => false,
     };

@@ -113,6 +113,7 @@ pub(crate) fn surroundings<I, V>(entries: &[Entry<I, V>], learning: Learning) ->
         retries_made: 0,
         failed_inside: false,
         warnings: Vec::new(),
+        around: None,
     }
 }
 

@@ -1,12 +1,16 @@
 //! One call under way: what it was admitted with, what it has done, and what is written down when it ends.
 
+mod account;
+
 use super::perceive::{Written, perceive};
+use crate::audit::{Trail, What, Who};
 use crate::clock;
-use crate::context::{self, Context};
+use crate::context::{self, Around, Context};
 use crate::error::{Error, Kind};
 use crate::evidence::{load_bin, wait_bin};
 use crate::gate::{Entry, Grant, Place};
 use crate::outcome::{Arm, Attempt, Class, Ending, Finished, Hedge, Record, Shown, Turn, Withheld};
+use crate::parameter::HEDGE_DELAY;
 use crate::policy::breaker::{Admission, Probe, Sign};
 use crate::policy::limit::Ask;
 use crate::policy::{Action, CallPolicy, Event, Room, Shared};
@@ -67,6 +71,8 @@ pub(super) struct Flight<'a> {
     hedge: Hedge,
     now: Instant,
     finished: bool,
+    /// What is written down of it, where its audit is on.
+    trail: Option<Trail>,
     /// What the call shows beside how it went.
     pub(super) shown: Option<Shown>,
     /// What is handed to the calls inside this one.
@@ -106,9 +112,10 @@ impl<'a> Flight<'a> {
             second: None,
             hedge: Hedge::None,
             finished: false,
+            trail: None,
             shown: None,
             // A service call has no calls inside it.
-            context: written.function.then(|| perceived.context()),
+            context: written.function.then(|| perceived.context(function.map(|site| Around { site, execution }))),
             policy,
         }
     }
@@ -207,6 +214,9 @@ impl<'a> Flight<'a> {
         }
         let action = self.policy.on(event, &view!(self), self.now);
         self.charge(before);
+        if let Some(trail) = &self.trail {
+            self.account(trail, ended, &action);
+        }
         match action {
             Action::Start { .. } => {
                 if let Some(attempt) = self.ended.take() {
@@ -293,6 +303,9 @@ impl<'a> Flight<'a> {
         self.charge(before);
         self.second = Some(place);
         self.hedge = Hedge::Lost;
+        if let Some(trail) = &self.trail {
+            trail.note(self.now, What::Raced, self.decider(trail, &HEDGE_DELAY, None));
+        }
         true
     }
 
@@ -308,6 +321,9 @@ impl<'a> Flight<'a> {
         let elapsed = self.now.saturating_duration_since(began);
         let attempt = Attempt { elapsed, hedge: Hedge::None, ..self.attempt(class) };
         self.record(Some(attempt), None);
+        if let Some(trail) = &self.trail {
+            self.account_attempt(trail, &attempt);
+        }
         self.policy.lose(first, class, &view!(self), self.now);
         self.second = None;
         if first {
@@ -380,6 +396,12 @@ impl<'a> Flight<'a> {
     /// Writes the call down.
     pub(super) fn finish(&mut self, ending: Ending) {
         self.finished = true;
+        if let Some(trail) = &self.trail
+            && ending == Ending::Cancelled
+        {
+            trail.woke(self.now);
+            trail.note(self.now, What::Dropped { under_way: self.under_way }, Who::Caller);
+        }
         if self.under_way {
             self.ended = Some(self.attempt(Class::Cancelled));
             self.policy.abandon(&view!(self), self.now);

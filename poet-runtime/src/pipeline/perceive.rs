@@ -1,7 +1,7 @@
 //! What is known before a call starts: limits from values in force, pins, and the function around it.
 
 use crate::clock;
-use crate::context::{self, Context};
+use crate::context::{self, Around, Context};
 use crate::outcome::Arm;
 use crate::policy::Limits;
 use crate::policy::jitter;
@@ -55,7 +55,7 @@ pub(super) struct Perceived {
 
 impl Perceived {
     /// The context of the calls inside this one.
-    pub(super) fn context(&self) -> Context {
+    pub(super) fn context(&self, around: Option<Around>) -> Context {
         Context {
             deadline: self.inside.0,
             priority: self.priority,
@@ -65,6 +65,7 @@ impl Perceived {
             retries_made: 0,
             failed_inside: false,
             warnings: Vec::new(),
+            around,
         }
     }
 }

@@ -7,6 +7,7 @@ use super::coalesce::{Role, follow};
 use super::driver::{End, drive};
 use super::flight::Flight;
 use super::perceive::{Written, deadline};
+use crate::audit::{Account, Trail, What, Who};
 use crate::context;
 use crate::error::{Error, Kind};
 use crate::outcome::{Class, Ending, Shown, Withheld};
@@ -20,7 +21,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use super::request::{Accepted, CacheWish, Caller, FallbackCall, Fetched, FindCaller, News, Request};
+pub use super::request::{Accepted, CacheWish, Caller, FallbackCall, Fetched, FindCaller, News, Request, Vetting};
 pub use crate::fingerprint::{canonical, fnv1a};
 pub use crate::key::CacheKey;
 pub use crate::policy::jitter::fraction;
@@ -127,16 +128,23 @@ pub(super) trait Keep<V> {
     fn is_final(&self, _: &V) -> bool {
         true
     }
+
+    /// Where it is written down what is decided, if it is.
+    fn trail(&self) -> Option<&Trail>;
 }
 
-/// Nothing.
-impl<V> Keep<V> for () {
+/// Nothing but what is written down.
+impl<V> Keep<V> for Option<Trail> {
     fn found(&self) -> Option<Answer<V>> {
         None
     }
 
     fn keep(&self, _: &V) -> Option<Shown> {
         None
+    }
+
+    fn trail(&self) -> Option<&Trail> {
+        self.as_ref()
     }
 }
 
@@ -156,9 +164,14 @@ impl Runtime {
         F: Future<Output = Result<V, Failure>>,
     {
         let target = self.0.registry.service_target(&self.0, call.service, call.operation, call.profile);
-        let (result, landing) = self.call_and_land(&target, call, &(), &mut attempt).await;
+        let account = Account::of_call(self, call);
+        let trail = account.as_ref().map(|account| account.trail());
+        let (result, landing) = self.call_and_land(&target, call, &trail, &mut attempt).await;
         landing.failed();
-        result
+        match account {
+            None => result,
+            Some(account) => Box::pin(account.close(result)).await,
+        }
     }
 
     /// [`call`](Self::call), where a failure may still be answered by somebody else.
@@ -211,6 +224,10 @@ impl Runtime {
                 Role::Follower(receiver) => receiver,
             };
             let mut flight = Flight::take_off(&self.0, target, None, written, true);
+            flight.follow(keep.trail());
+            if let Some(trail) = keep.trail() {
+                trail.note(flight.now(), What::Joined, Who::Rule);
+            }
             if tokio::runtime::Handle::try_current().is_err() {
                 let error = flight.place(Error::configuration("joining another call needs a tokio runtime"));
                 return (Err(error), Landing::of(flight, Ending::Denied));
@@ -263,6 +280,12 @@ impl Runtime {
     {
         let mut flight = Flight::take_off(&self.0, target, None, written, true);
         flight.shown = call.shown;
+        if let Some(trail) = keep.trail() {
+            flight.follow(Some(trail));
+            if let Err(error) = flight.promise().await {
+                return (Err(error), Landing::of(flight, Ending::Denied));
+            }
+        }
         let deadline = flight.deadline();
         let may_be_accepted = call.may_be_accepted;
         let end = drive(

@@ -13,7 +13,7 @@ use super::result::{Outcome, State, StepResult, Undo};
 use super::room::{Claim, Room};
 use super::schedule::{Act, Course, End, Node, Schedule, Undoable, Undoing};
 use crate::clock;
-use crate::context::{self, Context};
+use crate::context::{self, Around, Context};
 use crate::error::{Error, Kind};
 use crate::health::Condition;
 use crate::runtime::Runtime;
@@ -81,6 +81,8 @@ struct Voyage<'r> {
     journal: Option<(Arc<dyn Journal>, &'r str)>,
     priority: Priority,
     learning: Learning,
+    /// The execution of the function around the plan.
+    inside: Option<Around>,
     /// Whether the author of the function around it said that the calls inside may be put off.
     deferrable: bool,
     began: Instant,
@@ -100,6 +102,7 @@ enum News {
 
 impl<'r> Voyage<'r> {
     fn new(plan: &'r Plan, runtime: &'r Runtime, compiled: &'r Compiled<'r>, began: Instant) -> Self {
+        let inside = context::surrounding(|outer| outer?.around);
         let (outer, around, learning, deferrable) = context::surrounding(|outer| match outer {
             Some(outer) => (Some(outer.deadline), outer.priority, outer.learning, outer.deferrable),
             None => (None, Priority::Normal, Learning::On, false),
@@ -120,6 +123,7 @@ impl<'r> Voyage<'r> {
             journal: None,
             priority,
             learning,
+            inside,
             deferrable,
             began,
             limit,
@@ -375,6 +379,7 @@ impl<'r> Voyage<'r> {
             retries_made: 0,
             failed_inside: false,
             warnings: Vec::new(),
+            around: self.inside,
         }
     }
 
@@ -592,6 +597,7 @@ fn nothing(like: &Context) -> Context {
         retries_made: 0,
         failed_inside: false,
         warnings: Vec::new(),
+        around: like.around,
     }
 }
 

@@ -241,6 +241,16 @@ impl CallPolicy {
         self.waited
     }
 
+    /// The longest the attempt under way, or the one before, may take.
+    pub(crate) fn limit(&self) -> Duration {
+        self.until.saturating_duration_since(self.started)
+    }
+
+    /// Whether nothing but the delay before a retry is waited for.
+    pub(crate) fn is_backing_off(&self) -> bool {
+        self.backing_off.is_some()
+    }
+
     /// Whether the deadline of the call ends the attempt under way before its own limit does, and has come.
     pub(crate) fn is_at_deadline(&self, now: Instant) -> bool {
         // A client that watches the same deadline gives up a little earlier.

@@ -1,14 +1,17 @@
 //! The drill: a process that records as it goes is killed at any moment, again and again, on one database.
 //!
 //! It says on its standard output what it recorded and which moves were acknowledged; afterwards the database must
-//! be sound, hold every acknowledged move, and lack only what was recorded in the last moments.
+//! be sound, hold every acknowledged move and every promised entry of the audit, and lack only what was recorded in the
+//! last moments.
 
 use super::tests::call;
 use super::*;
+use crate::audit::AuditFilter;
 use crate::evidence::Key;
 use crate::outcome::Ending;
 use crate::store::SqliteStore;
-use crate::store::conformance::{change, target};
+use crate::store::conformance::{change, entry, target};
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -17,6 +20,9 @@ use std::time::Instant;
 const PLACE: &str = "POET_TEST_CRASH_PATH";
 const ROUNDS: u64 = 20;
 const PER_TICK: u64 = 20;
+
+/// Every so many ticks an entry of the audit is promised; in each, one is written that nobody waits for.
+const PROMISED: u64 = 16;
 
 /// What a killed process may lose (law 10).
 const LOSS: i64 = 250;
@@ -63,7 +69,13 @@ fn a_process_to_be_killed() {
     for tick in 0.. {
         let at = wall();
         (0..PER_TICK).for_each(|n| recorder.record(call(tick * PER_TICK + n, Instant::now())));
+        recorder.write_down(entry(&format!("{}-{tick}", recorder.run()), at));
         println!("\nrecorded {tick} {at}");
+        if tick % PROMISED == 0 {
+            let promised = format!("{}-p{tick}", recorder.run());
+            block_on::block_on(recorder.promise(entry(&promised, at))).unwrap();
+            println!("\npromised {promised}");
+        }
         // A pace the writer keeps up with even unoptimised, so that nothing is folded.
         thread::park_timeout(Duration::from_millis(1));
     }
@@ -75,6 +87,8 @@ struct Said {
     run: String,
     /// When the executions of each tick were recorded.
     ticks: Vec<i64>,
+    /// Entries of the audit that were on disk.
+    promised: Vec<String>,
     /// The last acknowledged move.
     moved: Option<(u64, f64)>,
 }
@@ -85,6 +99,7 @@ impl Said {
         match words[..] {
             ["run", run] => self.run = run.to_owned(),
             ["recorded", _, at] => self.ticks.push(at.parse().unwrap()),
+            ["promised", execution] => self.promised.push(execution.to_owned()),
             ["moved", revision, value] => self.moved = Some((revision.parse().unwrap(), value.parse().unwrap())),
             _ => {}
         }
@@ -149,6 +164,18 @@ async fn killed_at_any_moment_it_loses_no_more_than_the_last_interval_and_no_mov
             lost += said.ticks.len() as u64 * PER_TICK - stored.len() as u64;
         }
         recorded += said.ticks.len() as u64 * PER_TICK;
+
+        let of_run = AuditFilter { prefix: Some(format!("{}-", said.run)), ..AuditFilter::default() };
+        let written: BTreeSet<_> =
+            store.audit(&of_run, usize::MAX).await.unwrap().into_iter().map(|entry| entry.execution).collect();
+        for promised in &said.promised {
+            assert!(written.contains(promised), "round {round}: {promised} was promised");
+        }
+        let missing = (0..said.ticks.len()).find(|tick| !written.contains(&format!("{}-{tick}", said.run)));
+        if let (Some(missing), Some(last)) = (missing, said.ticks.last()) {
+            let age = last - said.ticks[missing];
+            assert!(age < LOSS, "round {round}: an entry {age} ms old was lost");
+        }
 
         let in_force = store.parameters().await.unwrap();
         if let Some((revision, value)) = said.moved {

@@ -72,6 +72,8 @@ impl Writer {
             if !target.is_loaded && !self.is_resting() {
                 let _ = self.read_evidence(id);
             }
+            // Whoever waits for an entry of the audit waits for one target at most.
+            self.keep_promises();
             if let Some(target) = self.targets.get_mut(&id) {
                 target.fresh = 0;
                 target.learned = now;
@@ -158,6 +160,7 @@ impl Writer {
         if now >= self.next_refresh {
             self.next_refresh = now + self.settings.refresh_interval;
             if !self.is_resting() {
+                self.find_audit_key();
                 let _ = self.refresh();
             }
             self.touched.extend(self.targets.iter().filter(|(_, target)| target.fresh > 0).map(|(id, _)| *id));
@@ -173,6 +176,9 @@ impl Writer {
                 target.unsent.forget_before(evidence);
             }
             let pruned = block_on(self.store.prune(outcomes, evidence));
+            let _ = self.noted(pruned);
+            let began = self.wall().before(self.settings.audit_retention);
+            let pruned = block_on(self.store.prune_audit(began, self.settings.audit_entries));
             let _ = self.noted(pruned);
         }
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::audit::{AuditCounts, AuditEntry, AuditFilter, AuditKey};
 use crate::evidence::Key;
 use crate::outcome::{Attempt, Class, Ending, FailureKind, Finished};
 use crate::store::conformance::{change, target};
@@ -12,7 +13,7 @@ const ENOUGH: Duration = Duration::from_secs(20);
 type Propose = dyn Fn(&History, Wall) -> Vec<ParameterChange> + Send + Sync;
 
 /// One target, number 0, and a note of what it was told.
-struct Book {
+pub(super) struct Book {
     propose: Box<Propose>,
     learned: Mutex<Vec<u64>>,
     siblings: Mutex<Vec<Siblings>>,
@@ -31,7 +32,7 @@ impl Book {
         })
     }
 
-    fn silent() -> Arc<Self> {
+    pub(super) fn silent() -> Arc<Self> {
         Self::new(|_, _| Vec::new())
     }
 }
@@ -67,19 +68,19 @@ impl Directory for Book {
 
 /// A memory store whose `append` can be made to fail or to wait.
 #[derive(Clone, Debug)]
-struct Moody {
-    inner: MemoryStore,
+pub(crate) struct Moody {
+    pub(super) inner: MemoryStore,
     broken: Arc<AtomicBool>,
-    gate: Arc<Mutex<()>>,
+    pub(super) gate: Arc<Mutex<()>>,
     appends: Arc<AtomicUsize>,
 }
 
 impl Moody {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { inner: MemoryStore::new(), broken: Arc::default(), gate: Arc::default(), appends: Arc::default() }
     }
 
-    fn breaks(&self, broken: bool) {
+    pub(crate) fn breaks(&self, broken: bool) {
         self.broken.store(broken, Ordering::SeqCst);
     }
 }
@@ -144,6 +145,38 @@ impl Store for Moody {
     fn prune(&mut self, outcomes: Wall, evidence_hour: i64) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.inner.prune(outcomes, evidence_hour)
     }
+
+    fn promise<'a>(&'a mut self, entries: &'a [AuditEntry]) -> BoxFuture<'a, Result<(), StoreError>> {
+        drop(lock(&self.gate));
+        if self.broken.load(Ordering::SeqCst) {
+            return Box::pin(async { Err(StoreError::new("writing", "no mood for it")) });
+        }
+        self.inner.promise(entries)
+    }
+
+    fn audit<'a>(
+        &'a mut self,
+        filter: &'a AuditFilter,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<AuditEntry>, StoreError>> {
+        self.inner.audit(filter, limit)
+    }
+
+    fn audit_counts(&mut self) -> BoxFuture<'_, Result<AuditCounts, StoreError>> {
+        self.inner.audit_counts()
+    }
+
+    fn audit_key(&mut self) -> BoxFuture<'_, Result<Option<AuditKey>, StoreError>> {
+        self.inner.audit_key()
+    }
+
+    fn keep_audit_key(&mut self, drawn: AuditKey) -> BoxFuture<'_, Result<AuditKey, StoreError>> {
+        self.inner.keep_audit_key(drawn)
+    }
+
+    fn prune_audit(&mut self, before: Wall, most: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.inner.prune_audit(before, most)
+    }
 }
 
 pub(super) fn call(execution: u64, ended: Instant) -> Record {
@@ -156,7 +189,7 @@ pub(super) fn call(execution: u64, ended: Instant) -> Record {
     }
 }
 
-fn start(store: &(impl Store + Clone + 'static), book: &Arc<Book>, settings: RecorderSettings) -> Recorder {
+pub(super) fn start(store: &(impl Store + Clone + 'static), book: &Arc<Book>, settings: RecorderSettings) -> Recorder {
     Recorder::start(Box::new(store.clone()), Clock::system(), settings, book.clone())
 }
 

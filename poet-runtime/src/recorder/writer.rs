@@ -5,7 +5,9 @@
 
 use super::block_on::block_on;
 use super::learning::Target;
-use super::{Answer, Directory, RecorderSettings, Shared, lock};
+use super::ledger::Taken;
+use super::{Answer, Directory, KeyOf, RecorderSettings, Shared, lock};
+use crate::audit::AuditKey;
 use crate::clock::{self, Wall};
 use crate::evidence::History;
 use crate::learner::siblings::Families;
@@ -22,6 +24,9 @@ use std::time::{Duration, Instant};
 
 /// The most outcomes of one transaction.
 const PER_TRANSACTION: usize = 10_000;
+
+/// The most entries of the audit of one transaction.
+const AUDIT_PER_TRANSACTION: usize = 1_000;
 
 /// The most outcomes kept for a store that does not take them; beyond it the oldest are folded.
 const MAX_UNSENT: usize = 8 * PER_TRANSACTION;
@@ -116,6 +121,27 @@ impl Writer {
     /// Applies what was learned before. A store that cannot say so means defaults.
     pub(super) fn load(&mut self) {
         let _ = self.read_parameters();
+        self.find_audit_key();
+    }
+
+    /// Finds the key that arguments are hashed with, and draws it where no process has yet. Until it is found, nothing is
+    /// hashed.
+    pub(super) fn find_audit_key(&mut self) {
+        if !matches!(self.settings.audit_key, KeyOf::Store) || self.shared.audit_key.get().is_some() {
+            return;
+        }
+        let known = block_on(self.store.audit_key());
+        let found = match self.noted(known) {
+            Ok(Some(key)) => Ok(key),
+            Ok(None) => {
+                let kept = block_on(self.store.keep_audit_key(AuditKey::drawn()));
+                self.noted(kept)
+            }
+            Err(error) => Err(error),
+        };
+        if let Ok(key) = found {
+            let _ = self.shared.audit_key.set(key);
+        }
     }
 
     /// The life of the thread.
@@ -124,6 +150,7 @@ impl Writer {
         let ended = catch_unwind(AssertUnwindSafe(|| {
             loop {
                 self.sleep();
+                self.keep_promises();
                 self.gather();
                 if self.answer() {
                     break;
@@ -156,10 +183,10 @@ impl Writer {
     }
 
     /// Lets records come in for half the flush interval, unless somebody waits or the ring is half full.
-    fn gather(&self) {
+    fn gather(&mut self) {
         let until = clock::real() + self.settings.flush_interval / 2;
         let half = self.shared.ring.capacity() / 2;
-        while !self.shared.ring.is_empty()
+        while (!self.shared.ring.is_empty() || self.shared.ledger.has_news())
             && self.shared.ring.len() < half
             && !self.shared.urgent.load(Ordering::SeqCst)
         {
@@ -168,11 +195,27 @@ impl Writer {
                 break;
             }
             thread::park_timeout(left.min(GLANCE));
+            self.keep_promises();
+        }
+    }
+
+    /// Stores the entries of the audit that somebody waits for, all with one write, and tells them.
+    pub(super) fn keep_promises(&mut self) {
+        if !self.shared.ledger.is_awaited() {
+            return;
+        }
+        let (entries, waiting): (Vec<_>, Vec<_>) =
+            self.shared.ledger.take_promised().into_iter().map(|promise| (promise.entry, promise.tell)).unzip();
+        let stored = block_on(self.store.promise(&entries));
+        let answer = self.noted(stored);
+        for tell in waiting {
+            tell(answer.clone());
         }
     }
 
     /// Does what there is to do, then answers whoever asked before. Returns whether the writer shall stop.
     pub(super) fn answer(&mut self) -> bool {
+        self.keep_promises();
         self.shared.urgent.store(false, Ordering::SeqCst);
         let (waiting, stop) = {
             let mut requests = lock(&self.shared.requests);
@@ -198,7 +241,8 @@ impl Writer {
         }
         self.next_step = now + self.settings.flush_interval / 2;
         self.drain();
-        if now >= self.next_write || self.unsent.len() >= VIRTUAL_WRITE.1 {
+        let waiting = self.unsent.len() + self.shared.ledger.len();
+        if now >= self.next_write || waiting >= VIRTUAL_WRITE.1 {
             self.next_write = now + VIRTUAL_WRITE.0;
             let _ = self.write(false);
         }
@@ -312,7 +356,10 @@ impl Writer {
     }
 
     fn has_unsent(&self) -> bool {
-        !self.unsent.is_empty() || self.unsent_folded > 0 || self.targets.values().any(|t| !t.unsent.is_empty())
+        !self.unsent.is_empty()
+            || self.unsent_folded > 0
+            || self.shared.ledger.has_news()
+            || self.targets.values().any(|t| !t.unsent.is_empty())
     }
 
     /// Whether the store failed so lately that it is left alone for now.
@@ -327,6 +374,8 @@ impl Writer {
         }
         while self.has_unsent() {
             let mut batch = Batch { folded: mem::take(&mut self.unsent_folded), ..Batch::default() };
+            let Taken { entries, dropped } = self.shared.ledger.take(AUDIT_PER_TRANSACTION);
+            (batch.audit, batch.audit_dropped) = (entries, dropped);
             batch.outcomes.extend(self.unsent.drain(..self.unsent.len().min(PER_TRANSACTION)));
             let mut ids = Vec::new();
             for (&id, target) in self.targets.iter_mut().filter(|(_, target)| !target.unsent.is_empty()) {
@@ -344,6 +393,10 @@ impl Writer {
     }
 
     fn put_back(&mut self, batch: Batch, ids: &[TargetId]) {
+        let dropped = self.shared.ledger.put_back(Taken { entries: batch.audit, dropped: batch.audit_dropped });
+        if dropped > 0 {
+            self.shared.count_dropped(dropped);
+        }
         self.unsent_folded += batch.folded;
         for row in batch.outcomes.into_iter().rev() {
             self.unsent.push_front(row);

@@ -97,7 +97,7 @@ fn store() -> MemoryStore {
         outcome(&crm(), 4, Ending::CircuitOpen, 0, 0, 2),
     ];
     let evidence = vec![(crm(), history)];
-    ready(store.append(&Batch { outcomes, evidence, folded: 3 })).unwrap();
+    ready(store.append(&Batch { outcomes, evidence, folded: 3, ..Batch::default() })).unwrap();
     for change in [
         change(&crm(), "timeout.attempt", None, 10.0, 5.0, 2),
         change(&crm(), "retry.max_retries", Some(FailureKind::Transient), 2.0, 1.0, 3),
@@ -152,7 +152,7 @@ fn what_was_not_learned_shows_the_values_of_the_newest_call_that_was_made() {
             OutcomeRow { retries: 0, timeout: Duration::ZERO, ..outcome(&crm(), 2, Ending::Cached, 0, 0, 0) },
         ],
         evidence: vec![(crm(), history)],
-        folded: 0,
+        ..Batch::default()
     };
     ready(store.append(&batch)).unwrap();
     let report = ready(Report::gather(&mut store, at(3))).unwrap();
@@ -271,7 +271,7 @@ fn kept_answers_and_batches_are_successes_and_what_was_put_off_is_none_yet() {
     ] {
         history.add(at(0).hour(), Key::Call(ending), count);
     }
-    ready(store.append(&Batch { outcomes: Vec::new(), evidence: vec![(crm(), history)], folded: 0 })).unwrap();
+    ready(store.append(&Batch { evidence: vec![(crm(), history)], ..Batch::default() })).unwrap();
     let report = ready(Report::gather(&mut store, at(60))).unwrap();
     let target = &report.targets[0];
     assert_eq!((target.success_rate, target.cache_hit_rate), (Some(0.9), Some(0.5)));

@@ -1,6 +1,7 @@
 //! Puts a runtime together from what its author says, what is configured, and defaults.
 
 use super::{Inner, Runtime};
+use crate::audit::{AuditKey, Auditor};
 use crate::cache::Answers;
 use crate::clock::Clock;
 use crate::config::{Config, ServiceConfig};
@@ -8,7 +9,7 @@ use crate::defer::{Deferral, DeferralQueue, Desk, MemoryQueue, Place};
 use crate::error::Error;
 use crate::pipeline::{Fallbacks, Flights, Gatherers};
 use crate::profile::Profile;
-use crate::recorder::{Recorder, RecorderSettings};
+use crate::recorder::{KeyOf, Recorder, RecorderSettings};
 use crate::registry::Registry;
 use crate::site::Learning;
 use crate::store::{MemoryStore, Store};
@@ -176,9 +177,20 @@ impl Builder {
         let default_profile = self.default_profile.unwrap_or(Profile::GENERAL);
         let deferral = Deferral::new(desk, self.profiles.iter().copied().chain([default_profile]));
         let registry = Arc::new(Registry::new(config.clone(), self.profiles, default_profile));
-        let settings = RecorderSettings { retention: config.store.retention, ..RecorderSettings::default() };
+        let settings = RecorderSettings {
+            retention: config.store.retention,
+            audit_retention: config.audit.retention,
+            audit_entries: config.audit.max_entries,
+            audit_key: match &config.audit.key {
+                _ if !config.is_audited() => KeyOf::Nobody,
+                Some(key) => KeyOf::Configuration(AuditKey::of(key)),
+                None => KeyOf::Store,
+            },
+            ..RecorderSettings::default()
+        };
         let recorder = Recorder::start(store, self.clock.clone(), settings, registry.clone());
         let run = recorder.run();
+        let auditor = Auditor::of(&config);
         let answers = Answers::new(&config.cache, recorder.epoch(), self.clock.is_virtual());
         Runtime(Arc::new(Inner {
             // Without a seed of the author's, processes must not wait in step.
@@ -194,6 +206,7 @@ impl Builder {
             fallbacks: Fallbacks::default(),
             answers,
             deferral,
+            auditor,
             run,
             // Even; those of fresh answers from the cache are odd.
             executions: AtomicU64::new(2),

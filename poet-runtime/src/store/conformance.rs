@@ -6,6 +6,9 @@ use super::{
     Batch, BoxFuture, Good, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Realised, Settlement,
     Standing, Store, TargetKey, Trouble,
 };
+use crate::audit::{
+    AccessRule, AuditCounts, AuditEntry, AuditFilter, AuditKey, Decision, Declared, Detail, Validation, What, Who,
+};
 use crate::clock::Wall;
 use crate::evidence::{AttemptClass, History, Key};
 use crate::outcome::{Ending, FailureKind, Withheld};
@@ -46,6 +49,11 @@ claims![
     the_end_of_a_trial_does_not_touch_a_value_that_moved_on,
     a_value_that_is_no_number_is_refused,
     pruning_takes_the_old_and_leaves_the_parameters,
+    an_entry_of_the_audit_comes_back_whole,
+    an_entry_that_is_about_to_be_made_ends_once,
+    the_audit_is_asked_by_who_what_when_and_how_it_ended,
+    pruning_the_audit_takes_the_old_and_counts_what_went_early,
+    all_processes_of_a_store_hash_with_the_first_key,
 ];
 
 /// The target `service`/`call` used by the claims.
@@ -107,7 +115,7 @@ fn counted(hour: i64, key: Key, n: u64) -> History {
 const DONE: Key = Key::Call(Ending::Done);
 
 async fn append(store: &mut dyn Store, outcomes: Vec<OutcomeRow>, evidence: Vec<(TargetKey, History)>) {
-    store.append(&Batch { outcomes, evidence, folded: 0 }).await.expect("a batch is appended");
+    store.append(&Batch { outcomes, evidence, ..Batch::default() }).await.expect("a batch is appended");
 }
 
 async fn evidence(store: &mut dyn Store, service: &str, since: i64) -> History {
@@ -332,4 +340,126 @@ async fn pruning_takes_the_old_and_leaves_the_parameters(store: &mut dyn Store) 
     assert_eq!(store.parameters().await.expect("parameters"), [first]);
     assert_eq!(store.changes(None).await.expect("changes").len(), 1);
     assert_eq!(store.prune(Wall::from_millis(100), 10).await.expect("pruning"), 0);
+}
+
+/// An entry of the audit of `crm` that began at that millisecond and ended well a second later.
+#[must_use]
+pub fn entry(execution: &str, began: i64) -> AuditEntry {
+    AuditEntry {
+        function: Some("orders::update".to_owned()),
+        inside: Some("run-8".to_owned()),
+        job: None,
+        ended: Some(Wall::from_millis(began + 1_000)),
+        ending: Some(Ending::Done),
+        fields: vec![("email".to_owned(), "#00ff00ff00ff00ff".to_owned()), ("id".to_owned(), "7".to_owned())],
+        detail: Detail {
+            level: "on".to_owned(),
+            priority: "normal".to_owned(),
+            declared: Some(Declared::Configuration),
+            access: Some(AccessRule { allowed: true, rule: "`allow` of the service has `get_*`".to_owned() }),
+            arguments: Validation::Passed,
+            fingerprint: Some("0123456789abcdef".to_owned()),
+            decisions: vec![Decision { at: 0.25, what: What::Joined, by: Who::Rule.into() }],
+            attempts: 2,
+            seconds: 1.0,
+            cost: Some(0.02),
+            disposition: Some("done".to_owned()),
+            ..Detail::default()
+        },
+        ..AuditEntry::begun(execution, target("crm"), Wall::from_millis(began))
+    }
+}
+
+async fn write_down(store: &mut dyn Store, audit: Vec<AuditEntry>) {
+    store.append(&Batch { audit, ..Batch::default() }).await.expect("a batch is appended");
+}
+
+async fn audit(store: &mut dyn Store, filter: AuditFilter) -> Vec<String> {
+    let found = store.audit(&filter, 10).await.expect("the audit is read");
+    found.into_iter().map(|entry| entry.execution).collect()
+}
+
+async fn an_entry_of_the_audit_comes_back_whole(store: &mut dyn Store) {
+    let bare = AuditEntry::begun("run-2", target("billing"), Wall::from_millis(2_000));
+    write_down(store, vec![entry("run-1", 1_000)]).await;
+    store.promise(std::slice::from_ref(&bare)).await.expect("an entry is promised");
+    let all = store.audit(&AuditFilter::default(), 10).await.expect("the audit is read");
+    assert_eq!(all, [bare.clone(), entry("run-1", 1_000)], "newest first");
+    write_down(store, vec![entry("run-0", 500)]).await;
+    let all = audit(store, AuditFilter::default()).await;
+    assert_eq!(all, ["run-2", "run-1", "run-0"], "by when they began, whenever they were written");
+    assert_eq!(store.audit(&AuditFilter::default(), 1).await.expect("the audit is read").len(), 1);
+    store.append(&Batch { audit_dropped: 3, ..Batch::default() }).await.expect("a batch is appended");
+    let counts = store.audit_counts().await.expect("counts are read");
+    assert_eq!(counts, AuditCounts { dropped: 3, deleted: 0 });
+}
+
+async fn an_entry_that_is_about_to_be_made_ends_once(store: &mut dyn Store) {
+    let ended = entry("run-1", 1_000);
+    let begun = AuditEntry { ended: None, ending: None, ..ended.clone() };
+    store.promise(std::slice::from_ref(&begun)).await.expect("an entry is promised");
+    assert_eq!(audit(store, AuditFilter { unfinished: true, ..AuditFilter::default() }).await, ["run-1"]);
+    write_down(store, vec![ended.clone()]).await;
+    let otherwise = AuditEntry { ending: Some(Ending::Failed), ..ended.clone() };
+    write_down(store, vec![otherwise.clone(), begun]).await;
+    store.promise(&[otherwise]).await.expect("an entry is promised");
+    assert_eq!(store.audit(&AuditFilter::default(), 10).await.expect("the audit is read"), [ended]);
+}
+
+async fn the_audit_is_asked_by_who_what_when_and_how_it_ended(store: &mut dyn Store) {
+    let denied = AuditEntry {
+        ending: Some(Ending::Denied),
+        job: Some("job-1".to_owned()),
+        inside: None,
+        fields: vec![("id".to_owned(), "8".to_owned())],
+        target: TargetKey { service: "billing".to_owned(), operation: "pay".to_owned() },
+        ..entry("run-2", 5_000)
+    };
+    write_down(store, vec![entry("run-1", 1_000), denied]).await;
+    let by = |name: &str, values: &[&str]| {
+        let values = values.iter().map(|value| (*value).to_owned()).collect();
+        AuditFilter { field: Some((name.to_owned(), values)), ..AuditFilter::default() }
+    };
+    let service = AuditFilter { service: Some("crm".to_owned()), ..AuditFilter::default() };
+    assert_eq!(audit(store, service).await, ["run-1"]);
+    let operation = AuditFilter { operation: Some("pay".to_owned()), ..AuditFilter::default() };
+    assert_eq!(audit(store, operation).await, ["run-2"]);
+    let since = AuditFilter { since: Some(Wall::from_millis(5_000)), ..AuditFilter::default() };
+    assert_eq!(audit(store, since).await, ["run-2"]);
+    let ending = AuditFilter { ending: Some(Ending::Done), ..AuditFilter::default() };
+    assert_eq!(audit(store, ending).await, ["run-1"]);
+    let job = AuditFilter { job: Some("job-1".to_owned()), ..AuditFilter::default() };
+    assert_eq!(audit(store, job).await, ["run-2"]);
+    let inside = AuditFilter { inside: Some("run-8".to_owned()), ..AuditFilter::default() };
+    assert_eq!(audit(store, inside).await, ["run-1"]);
+    let execution = AuditFilter { execution: Some("run-1".to_owned()), ..AuditFilter::default() };
+    assert_eq!(audit(store, execution).await, ["run-1"]);
+    let prefix = AuditFilter { prefix: Some("run-".to_owned()), ..AuditFilter::default() };
+    assert_eq!(audit(store, prefix).await, ["run-2", "run-1"]);
+    assert_eq!(audit(store, by("id", &["7", "#00"])).await, ["run-1"]);
+    assert_eq!(audit(store, by("email", &["ada", "#00ff00ff00ff00ff"])).await, ["run-1"]);
+    assert_eq!(audit(store, by("email", &["7"])).await, [""; 0]);
+    let both = AuditFilter { service: Some("billing".to_owned()), ..by("id", &["7"]) };
+    assert_eq!(audit(store, both).await, [""; 0]);
+}
+
+async fn pruning_the_audit_takes_the_old_and_counts_what_went_early(store: &mut dyn Store) {
+    let entries = (1..=6).map(|n| entry(&format!("run-{n}"), n * 1_000)).collect();
+    write_down(store, entries).await;
+    let gone = store.prune_audit(Wall::from_millis(3_000), 100).await.expect("pruning");
+    assert_eq!((gone, audit(store, AuditFilter::default()).await.len()), (2, 4));
+    let gone = store.prune_audit(Wall::from_millis(3_000), 3).await.expect("pruning");
+    assert_eq!(
+        (gone, audit(store, AuditFilter::default()).await),
+        (1, ["run-6", "run-5", "run-4"].map(str::to_owned).into())
+    );
+    assert_eq!(store.audit_counts().await.expect("counts are read").deleted, 1);
+}
+
+async fn all_processes_of_a_store_hash_with_the_first_key(store: &mut dyn Store) {
+    assert_eq!(store.audit_key().await.expect("the key is read"), None);
+    let (first, second) = (AuditKey::drawn(), AuditKey::drawn());
+    assert_eq!(store.keep_audit_key(first).await.expect("a key is kept"), first);
+    assert_eq!(store.keep_audit_key(second).await.expect("a key is kept"), first);
+    assert_eq!(store.audit_key().await.expect("the key is read"), Some(first));
 }

@@ -4,9 +4,10 @@ use super::{
     Batch, BoxFuture, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Settlement, Store,
     StoreError, TargetKey, Trouble,
 };
+use crate::audit::{AuditCounts, AuditEntry, AuditFilter, AuditKey};
 use crate::clock::Wall;
 use crate::evidence::History;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,11 +26,19 @@ struct Tables {
     parameters: BTreeMap<ParameterKey, ParameterRow>,
     changes: Vec<ParameterChange>,
     folded: u64,
+    /// In the order of writing, and where each execution stands in it.
+    audit: BTreeMap<u64, AuditEntry>,
+    executions: HashMap<String, u64>,
+    audit_counts: AuditCounts,
+    audit_key: Option<AuditKey>,
 }
 
 impl MemoryStore {
     /// The most outcomes that are kept.
     pub const MAX_OUTCOMES: usize = 100_000;
+
+    /// The most entries of the audit that are kept.
+    pub const MAX_AUDIT: usize = 10_000;
 
     /// An empty store.
     #[must_use]
@@ -54,6 +63,43 @@ impl Tables {
             self.evidence.entry(target.clone()).or_default().merge(delta);
         }
         self.folded = self.folded.saturating_add(batch.folded);
+        self.write_down(&batch.audit);
+        self.audit_counts.dropped = self.audit_counts.dropped.saturating_add(batch.audit_dropped);
+    }
+
+    fn write_down(&mut self, entries: &[AuditEntry]) {
+        for entry in entries {
+            let next = self.audit.last_key_value().map_or(0, |(number, _)| number + 1);
+            let number = *self.executions.entry(entry.execution.clone()).or_insert(next);
+            let known = self.audit.entry(number).or_insert_with(|| entry.clone());
+            if known.ended.is_none() {
+                known.clone_from(entry);
+            }
+        }
+        self.bound_audit(MemoryStore::MAX_AUDIT);
+    }
+
+    /// Deletes the oldest of more than so many, and says how many.
+    fn bound_audit(&mut self, most: usize) -> u64 {
+        let surplus = self.audit.len().saturating_sub(most);
+        for _ in 0..surplus {
+            if let Some((_, gone)) = self.audit.pop_first() {
+                self.executions.remove(&gone.execution);
+            }
+        }
+        self.audit_counts.deleted += surplus as u64;
+        surplus as u64
+    }
+
+    fn prune_audit(&mut self, before: Wall, most: u64) -> u64 {
+        let all = self.audit.len();
+        self.audit.retain(|_, entry| entry.began >= before);
+        let gone = all - self.audit.len();
+        if gone > 0 {
+            let audit = &self.audit;
+            self.executions.retain(|_, number| audit.contains_key(number));
+        }
+        gone as u64 + self.bound_audit(usize::try_from(most).unwrap_or(usize::MAX))
     }
 
     fn targets(&self) -> Vec<TargetKey> {
@@ -192,6 +238,43 @@ impl Store for MemoryStore {
 
     fn prune(&mut self, outcomes: Wall, evidence_hour: i64) -> BoxFuture<'_, Result<u64, StoreError>> {
         let gone = self.tables().prune(outcomes, evidence_hour);
+        answer(gone)
+    }
+
+    fn promise<'a>(&'a mut self, entries: &'a [AuditEntry]) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.tables().write_down(entries);
+        answer(())
+    }
+
+    fn audit<'a>(
+        &'a mut self,
+        filter: &'a AuditFilter,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<AuditEntry>, StoreError>> {
+        let tables = self.tables();
+        let mut passing: Vec<_> = tables.audit.iter().filter(|(_, entry)| entry.passes(filter)).collect();
+        passing.sort_by_key(|(number, entry)| std::cmp::Reverse((entry.began, **number)));
+        let entries = passing.into_iter().take(limit).map(|(_, entry)| entry.clone()).collect();
+        answer(entries)
+    }
+
+    fn audit_counts(&mut self) -> BoxFuture<'_, Result<AuditCounts, StoreError>> {
+        let counts = self.tables().audit_counts;
+        answer(counts)
+    }
+
+    fn audit_key(&mut self) -> BoxFuture<'_, Result<Option<AuditKey>, StoreError>> {
+        let key = self.tables().audit_key;
+        answer(key)
+    }
+
+    fn keep_audit_key(&mut self, drawn: AuditKey) -> BoxFuture<'_, Result<AuditKey, StoreError>> {
+        let key = *self.tables().audit_key.get_or_insert(drawn);
+        answer(key)
+    }
+
+    fn prune_audit(&mut self, before: Wall, most: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
+        let gone = self.tables().prune_audit(before, most);
         answer(gone)
     }
 }

@@ -12,6 +12,7 @@ pub use memory::MemoryStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 
+use crate::audit::{AuditCounts, AuditEntry, AuditFilter, AuditKey};
 use crate::clock::Wall;
 use crate::evidence::History;
 use crate::outcome::{Ending, FailureKind, Withheld};
@@ -74,13 +75,22 @@ pub struct Batch {
     pub evidence: Vec<(TargetKey, History)>,
     /// Records that came when the queue was full: in the evidence, but without an outcome row.
     pub folded: u64,
+    /// What is written down about calls, where their audit is on; one of an execution that is there and has not ended
+    /// takes its place.
+    pub audit: Vec<AuditEntry>,
+    /// Calls whose audit is on and that have no entry, because more ended than could be stored.
+    pub audit_dropped: u64,
 }
 
 impl Batch {
     /// Whether there is nothing to add.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.outcomes.is_empty() && self.evidence.is_empty() && self.folded == 0
+        self.outcomes.is_empty()
+            && self.evidence.is_empty()
+            && self.folded == 0
+            && self.audit.is_empty()
+            && self.audit_dropped == 0
     }
 }
 
@@ -381,4 +391,29 @@ pub trait Store: Send + fmt::Debug {
     /// Deletes outcomes that ended before `outcomes` and counts of hours before `evidence_hour`, in slices. Returns
     /// how many rows went.
     fn prune(&mut self, outcomes: Wall, evidence_hour: i64) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Adds entries of the audit, all or none; they are on disk, and outlive a power cut, when this returns.
+    ///
+    /// An entry of an execution that is there and has not ended takes its place; one that has ended stays as it is.
+    fn promise<'a>(&'a mut self, entries: &'a [AuditEntry]) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// The newest `limit` entries of the audit that pass, those that began last first.
+    fn audit<'a>(
+        &'a mut self,
+        filter: &'a AuditFilter,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<AuditEntry>, StoreError>>;
+
+    /// What is missing from the audit.
+    fn audit_counts(&mut self) -> BoxFuture<'_, Result<AuditCounts, StoreError>>;
+
+    /// The key that arguments are hashed with by every process of this store; `None` where none was stored yet.
+    fn audit_key(&mut self) -> BoxFuture<'_, Result<Option<AuditKey>, StoreError>>;
+
+    /// Stores a key where there is none, durably; returns the one that is there then.
+    fn keep_audit_key(&mut self, drawn: AuditKey) -> BoxFuture<'_, Result<AuditKey, StoreError>>;
+
+    /// Deletes entries of the audit that began before then, in slices, and the oldest of more than `most`, which are
+    /// counted. Returns how many went.
+    fn prune_audit(&mut self, before: Wall, most: u64) -> BoxFuture<'_, Result<u64, StoreError>>;
 }

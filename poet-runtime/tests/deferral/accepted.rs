@@ -1,7 +1,8 @@
 //! Calls that a service takes on and does in its own time: waited for within the deadline, or a job that asks.
 
 use crate::service::{Act, DAY, MINUTE, PROFILE, SECOND, World, deferrable, is_made, queued, working, write};
-use poet_runtime::config::{Config, QueueConfig, ServiceConfig};
+use poet_runtime::audit::{AuditEntry, AuditFilter};
+use poet_runtime::config::{AuditLevel, Config, QueueConfig, ServiceConfig};
 use poet_runtime::defer::{MemoryQueue, Note, Reason, State};
 use poet_runtime::evidence::{Key, Sketch};
 use poet_runtime::service::{Failure, News, Request, ServiceCall};
@@ -218,4 +219,29 @@ async fn how_long_the_work_takes_is_no_latency_and_the_call_counts_once() {
     assert_eq!((update.total(Key::Call(Ending::Done)), update.total(Key::Call(Ending::Failed))), (1, 1));
     let asking = store.evidence(&of("ask"), 0).await.unwrap();
     assert_eq!(asking.total(Key::Call(Ending::Done)), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_service_took_on_is_in_the_audit_when_it_is_and_when_it_ends() {
+    let mut store = MemoryStore::new();
+    let config = Config::default().service(ServiceConfig::named("crm").audit(AuditLevel::On));
+    let world = World::of(Runtime::builder().configuration(config).store(store.clone()).queue(MemoryQueue::new()));
+    takes_on(&world, third);
+    let reply = world.call(deferrable(json!(7))).await.unwrap();
+    reply.ticket().unwrap().wait(DAY).await.unwrap();
+    let ticket = world.put_off(queued(json!(8))).await;
+    takes_on(&world, |_| failed(Class::Permanent));
+    ticket.wait(DAY).await.unwrap_err();
+    world.runtime.flush().await.unwrap();
+    let ended = async |store: &mut MemoryStore, job: &str| {
+        let of_job = AuditFilter { job: Some(job.to_owned()), ..AuditFilter::default() };
+        let mut entries = store.audit(&of_job, 10).await.unwrap();
+        entries.sort_by_key(|entry| (entry.began, entry.detail.made_for.is_some()));
+        let told = |entry: AuditEntry| (entry.ending.unwrap(), entry.detail.made_for.is_some());
+        entries.into_iter().map(told).collect::<Vec<_>>()
+    };
+    let done = [(Ending::Queued, false), (Ending::Done, true)];
+    assert_eq!(ended(&mut store, reply.ticket().unwrap().id()).await, done);
+    let failed = [(Ending::Queued, false), (Ending::Queued, true), (Ending::Failed, true)];
+    assert_eq!(ended(&mut store, ticket.id()).await, failed);
 }

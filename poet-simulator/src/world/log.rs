@@ -3,6 +3,7 @@
 //! Nothing in it comes from the machine or the process, so a seed gives the same bytes wherever it is lived through.
 
 use poet_runtime::Clock;
+use poet_runtime::audit::{AuditCounts, AuditEntry, AuditFilter, AuditKey};
 use poet_runtime::store::{
     Batch, BoxFuture, MemoryStore, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Settlement,
     Store, StoreError, TargetKey,
@@ -152,5 +153,33 @@ impl Store for Watched {
 
     fn prune(&mut self, outcomes: Wall, evidence_hour: i64) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.store.prune(outcomes, evidence_hour)
+    }
+
+    fn promise<'a>(&'a mut self, entries: &'a [AuditEntry]) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.store.promise(entries)
+    }
+
+    fn audit<'a>(
+        &'a mut self,
+        filter: &'a AuditFilter,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<AuditEntry>, StoreError>> {
+        self.store.audit(filter, limit)
+    }
+
+    fn audit_counts(&mut self) -> BoxFuture<'_, Result<AuditCounts, StoreError>> {
+        self.store.audit_counts()
+    }
+
+    fn audit_key(&mut self) -> BoxFuture<'_, Result<Option<AuditKey>, StoreError>> {
+        self.store.audit_key()
+    }
+
+    fn keep_audit_key(&mut self, drawn: AuditKey) -> BoxFuture<'_, Result<AuditKey, StoreError>> {
+        self.store.keep_audit_key(drawn)
+    }
+
+    fn prune_audit(&mut self, before: Wall, most: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.store.prune_audit(before, most)
     }
 }

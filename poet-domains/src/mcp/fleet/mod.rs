@@ -20,7 +20,7 @@ use super::fault::{Fault, McpError};
 use super::session::{ConnectionState, Due, Session};
 use super::task::{self, Token};
 use poet_runtime::config::{BalancerConfig, Endpoint, PoolConfig};
-use poet_runtime::service::{AttemptContext, Caller, Failure, Fetched, News, Request, fraction};
+use poet_runtime::service::{AttemptContext, Caller, Failure, Fetched, News, Request, Vetting, fraction};
 use poet_runtime::store::BoxFuture;
 use poet_runtime::{Class, Clock};
 use serde_json::{Map, Value};
@@ -412,6 +412,11 @@ impl Caller for Voyage {
                 tracing::debug!(%error, "a server could not be told that nobody wants its task any more");
             }
         })
+    }
+
+    fn vetting(&self, request: &Request) -> Vetting {
+        let known = self.fleet.known_tool(&request.operation);
+        self.fleet.0.checks.vetting(&request.operation, known.as_deref(), &request.arguments)
     }
 }
 

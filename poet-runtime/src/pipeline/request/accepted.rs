@@ -7,15 +7,17 @@
 //! where the service does not know the token any more, the outcome of a write is unknown.
 
 use super::{Caller, Fetched, Order, Request, cached, deferred, reply_of};
+use crate::audit::{Account, Origin};
 use crate::clock::after;
 use crate::error::{Error, Kind};
 use crate::outcome::{Class, Ending};
 use crate::pipeline::flight::Flight;
 use crate::pipeline::perceive::Written;
 use crate::pipeline::service::{Failure, Landing, settle as settled, writing};
-use crate::reply::Reply;
+use crate::reply::{Disposition, Reply};
 use crate::runtime::Runtime;
 use crate::service::{Answer, ServiceCall};
+use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -110,6 +112,31 @@ pub(crate) fn record(runtime: &Runtime, request: &Request, ending: Ending) {
     let call = ServiceCall::new(&request.service, &request.operation, request.profile);
     let written = Written { priority: request.priority, ..writing(&call) };
     Flight::take_off(&runtime.0, &target, None, written, true).finish(ending);
+}
+
+/// Writes into the audit how a request ended that was taken on for a job.
+///
+/// # Errors
+///
+/// Where the audit is strict, and that the request was done cannot be written down.
+pub(crate) async fn told(
+    runtime: &Runtime,
+    request: &Request,
+    caller: &Arc<dyn Caller>,
+    origin: Origin,
+    result: Result<Value, Error>,
+) -> Result<(), Error> {
+    let Some(account) = Account::of_request(runtime, request, caller) else { return Ok(()) };
+    account.made_for(origin);
+    let execution = runtime.0.execution_id(account.trail().number());
+    let is_done = result.is_ok();
+    let answer =
+        |value| Answer { value, disposition: Disposition::Done, attempts: 0, elapsed: Duration::ZERO, execution };
+    let given = result.map(|value| Reply::new(answer(value), None));
+    match account.close(given).await {
+        Err(error) if is_done => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// What a request makes worthless that was done at last.

@@ -15,6 +15,7 @@
 //! A call that pins its own attempts, by `timeout` or `retries`, is not one that others can be made with.
 
 use super::{Accepted, Caller, Fetched, Order, Request, accepted, cached};
+use crate::audit;
 use crate::clock::Wall;
 use crate::config::BatchConfig;
 use crate::context;
@@ -27,7 +28,7 @@ use crate::pipeline::flight::Flight;
 use crate::pipeline::perceive::{Written, learning};
 use crate::pipeline::service::{Landing, writing};
 use crate::policy::batch::Next;
-use crate::reply::{Disposition, Reply};
+use crate::reply::{Disposition, ExecutionId, Reply};
 use crate::runtime::Runtime;
 use crate::service::{Answer, Failure, ServiceCall};
 use crate::site::Priority;
@@ -48,6 +49,8 @@ struct Done {
     valid_for: Option<Duration>,
     attempts: u32,
     size: usize,
+    /// The call for all.
+    execution: ExecutionId,
 }
 
 /// Why one item has none.
@@ -84,6 +87,12 @@ pub(super) async fn join(order: &Order) -> Option<(Result<Reply, Error>, Landing
     };
     let written = Written { began: Some(*began), ..writing(&call) };
     let mut flight = Flight::take_off(&runtime.0, target, None, written, true);
+    if order.trail.is_some() {
+        flight.follow(order.trail.as_ref());
+        if let Err(error) = flight.promise().await {
+            return Some((Err(error), Landing::of(flight, Ending::Denied)));
+        }
+    }
 
     let send = |items: Vec<Item>| {
         let round = Round {
@@ -117,6 +126,9 @@ pub(super) async fn join(order: &Order) -> Option<(Result<Reply, Error>, Landing
         Gathered::Answer(Ok(done)) => {
             flight.shown = cached::keep(order, &done.value, done.valid_for);
             flight.finish(Ending::Batched);
+            if let Some(trail) = &order.trail {
+                audit::batched(runtime, trail, done.size, &done.execution);
+            }
             return Some((Ok(reply(order, config, &flight, done)), Landing::done()));
         }
         Gathered::Alone(_) => {
@@ -373,14 +385,20 @@ impl Round {
     }
 
     fn hand_out(&self, questions: Vec<Question>, answer: Answer<Listed>) {
-        let Answer { value: Listed { values, valid_for }, attempts, .. } = answer;
+        let Answer { value: Listed { values, valid_for }, attempts, execution, .. } = answer;
         let size = questions.iter().map(|question| question.askers.len()).sum();
         for (question, value) in questions.into_iter().zip(values) {
             match item_error(&value) {
                 None => {
                     let value = Arc::new(value);
                     for asker in question.askers {
-                        asker.answer(Ok(Done { value: value.clone(), valid_for, attempts, size }));
+                        asker.answer(Ok(Done {
+                            value: value.clone(),
+                            valid_for,
+                            attempts,
+                            size,
+                            execution: execution.clone(),
+                        }));
                     }
                 }
                 Some((Class::Transient, _)) if self.template.repeatable => question.leave_alone(),

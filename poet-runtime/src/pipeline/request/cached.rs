@@ -6,6 +6,7 @@
 //! whatever is configured.
 
 use super::{Accepted, CacheWish, Order, Request, accepted, single};
+use crate::audit::{Account, Trail, What, Who};
 use crate::cache::{Answered, Entry, Moment};
 use crate::context;
 use crate::error::{Error, Kind};
@@ -304,6 +305,10 @@ impl Keep<Shared> for Order {
     fn is_final(&self, fetched: &Shared) -> bool {
         fetched.accepted.is_none()
     }
+
+    fn trail(&self) -> Option<&Trail> {
+        self.trail.as_ref()
+    }
 }
 
 /// Keeps an answer that the request got, and says whether it differs from the one that was kept before.
@@ -353,13 +358,21 @@ pub(super) fn refresh(order: &Order) {
         let runtime = refreshing.runtime.clone();
         runtime
             .scope(async move {
-                let order = order.again();
+                let account = Account::of_request(&order.runtime, &order.request, &order.caller);
+                let order = Order { trail: account.as_ref().map(|account| account.trail()), ..order.again() };
+                if let Some(trail) = &order.trail {
+                    trail.note(order.began, What::Refreshed, Who::Rule);
+                }
                 let (fetched, landing) = single(&order).await;
                 let (fetched, landing) = match fetched {
                     Ok(answer) => Box::pin(accepted::wait_for(&order, answer, landing)).await,
                     Err(error) => (Err(error), landing),
                 };
                 landing.failed();
+                let fetched = match account {
+                    None => fetched,
+                    Some(account) => Box::pin(account.close(fetched)).await,
+                };
                 if let Err(error) = fetched {
                     tracing::debug!(%error, "an answer was not fetched anew; the old one stays");
                 }

@@ -8,6 +8,7 @@
 use super::avoided::Learned;
 use super::fallback::until;
 use super::{Accepted, Order, Request, batched};
+use crate::audit::{Account, Origin};
 use crate::calendar::{self, Window};
 use crate::clock::Wall;
 use crate::context;
@@ -91,15 +92,28 @@ pub(super) fn may_be_accepted(order: &Order) -> bool {
 }
 
 /// Makes the call of a job: an ordinary call that is neither put off again nor answered by a fallback.
-pub(crate) async fn make(runtime: &Runtime, request: Request, caller: Arc<dyn Caller>) -> Result<Reply, Error> {
-    let order = Order { left_to_a_worker: true, ..Order::new(runtime, request, caller) };
+pub(crate) async fn make(
+    runtime: &Runtime,
+    request: Request,
+    caller: Arc<dyn Caller>,
+    origin: Origin,
+) -> Result<Reply, Error> {
+    let account = Account::of_request(runtime, &request, &caller);
+    let trail = account.as_ref().map(|account| {
+        account.made_for(origin);
+        account.trail()
+    });
+    let order = Order { left_to_a_worker: true, trail, ..Order::new(runtime, request, caller) };
     let (result, landing) = super::now(&order).await;
     match &result {
         // How it ends is written down when it does.
         Ok(reply) if reply.is_accepted().is_some() => landing.put_off(),
         _ => landing.failed(),
     }
-    result
+    match account {
+        None => result,
+        Some(account) => Box::pin(account.close(result)).await,
+    }
 }
 
 /// Why a call that may wait would be put off just now, and until when; `left` is the time it has to wait by itself.
@@ -229,6 +243,11 @@ async fn put_off(order: &Order, reason: Reason, (due, accepted): (Wall, Option<&
     let Order { runtime, request, target, .. } = order;
     let (inner, desk) = (&runtime.0, &runtime.0.deferral.desk);
     let mut flight = Flight::take_off(inner, target, None, written(order), true);
+    flight.follow(order.trail.as_ref());
+    if let Err(error) = flight.promise().await {
+        flight.hand_over();
+        return refused(order, &error);
+    }
     let now = inner.clock.wall();
     let occasion = Occasion {
         reason,

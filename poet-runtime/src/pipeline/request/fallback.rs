@@ -13,6 +13,7 @@
 
 use super::cached::{Look, Write};
 use super::{Order, Request, deferred};
+use crate::audit::{What, Who};
 use crate::context;
 use crate::error::{Error, Kind};
 use crate::outcome::Class;
@@ -102,6 +103,10 @@ impl Runtime {
 
 /// What a fallback answered.
 struct Answered {
+    /// Who, in a word that does not change; and who said that it is asked.
+    to: (&'static str, Who),
+    /// The call of the other service.
+    execution: Option<String>,
     value: Arc<Value>,
     /// Who, where that says more than the reason does.
     who: Option<String>,
@@ -111,8 +116,8 @@ struct Answered {
 }
 
 impl Answered {
-    fn at_hand(value: impl Into<Arc<Value>>, who: Option<String>) -> Self {
-        Self { value: value.into(), who, attempts: 0, cost: None }
+    fn at_hand(to: (&'static str, Who), value: impl Into<Arc<Value>>, who: Option<String>) -> Self {
+        Self { to, execution: None, value: value.into(), who, attempts: 0, cost: None }
     }
 }
 
@@ -124,27 +129,31 @@ pub(super) async fn settle(order: &Order, look: Look, error: Error, landing: Lan
         return Err(error);
     }
     let last = order.deadline.max(runtime.0.clock.now()) + LONGEST;
-    let Answered { value, who, attempts, cost } = match instead(order, look, &error, last).await {
-        Ok(answered) => answered,
-        Err(Some(perhaps_done)) => {
-            landing.failed();
-            let elapsed = runtime.0.clock.now().saturating_duration_since(order.began);
-            let unknown = Error::new(Kind::OutcomeUnknown).with_source(Some(Box::new(perhaps_done)));
-            return Err(unknown.at(&request.service, &request.operation).after(attempts_of(&error), elapsed));
-        }
-        Err(None) => {
-            return match deferred::after_failure(order, &error, last).await {
-                Some(reply) => {
-                    landing.put_off();
-                    Ok(reply)
-                }
-                None => {
-                    landing.failed();
-                    Err(error)
-                }
-            };
-        }
-    };
+    let Answered { to: (to, by), execution: other, value, who, attempts, cost } =
+        match instead(order, look, &error, last).await {
+            Ok(answered) => answered,
+            Err(Some(perhaps_done)) => {
+                landing.failed();
+                let elapsed = runtime.0.clock.now().saturating_duration_since(order.began);
+                let unknown = Error::new(Kind::OutcomeUnknown).with_source(Some(Box::new(perhaps_done)));
+                return Err(unknown.at(&request.service, &request.operation).after(attempts_of(&error), elapsed));
+            }
+            Err(None) => {
+                return match deferred::after_failure(order, &error, last).await {
+                    Some(reply) => {
+                        landing.put_off();
+                        Ok(reply)
+                    }
+                    None => {
+                        landing.failed();
+                        Err(error)
+                    }
+                };
+            }
+        };
+    if let Some(trail) = &order.trail {
+        trail.note(runtime.0.clock.now(), What::FellBack { to: to.to_owned(), execution: other }, by);
+    }
     let reason = match who {
         Some(who) => format!("{}: {error}; {who}", word(&error)),
         None => format!("{}: {error}", word(&error)),
@@ -172,7 +181,8 @@ pub(super) async fn settle(order: &Order, look: Look, error: Error, landing: Lan
 /// Where nobody does; with the error of the other service, if it may have done what must not be done twice.
 async fn instead(order: &Order, look: Look, error: &Error, last: Instant) -> Result<Answered, Option<Error>> {
     if let Some((value, age)) = look.stands_in(order, error) {
-        return Ok(Answered::at_hand(value, Some(format!("this answer is {age:.0?} old"))));
+        let to = ("cache", Who::Configuration);
+        return Ok(Answered::at_hand(to, value, Some(format!("this answer is {age:.0?} old"))));
     }
     let perhaps_done = match other_service(order, error).await {
         Ok(Some(answered)) => return Ok(answered),
@@ -193,6 +203,7 @@ fn is_failure_of_the_service(error: &Error) -> bool {
         error.kind(),
         Kind::Denied
             | Kind::Configuration
+            | Kind::Unrecorded { .. }
             | Kind::Pending { .. }
             | Kind::Service { class: Class::Permanent | Class::Cancelled | Class::Success }
     )
@@ -251,6 +262,8 @@ async fn other_service(order: &Order, error: &Error) -> Result<Option<Answered>,
     }
     match answer {
         Ok(reply) => Ok(Some(Answered {
+            to: ("service", Who::Configuration),
+            execution: Some(reply.execution_id().to_string()),
             value: reply.shared_value().clone(),
             who: Some(format!("{} of {} answered", other.tool, other.service)),
             attempts: reply.attempts(),
@@ -284,7 +297,7 @@ async fn handler(order: &Order, error: &Error, outcome_unknown: bool, last: Inst
     };
     let until = until(order, last);
     match timeout_at(until.into(), handler(call)).await {
-        Ok(Ok(value)) => Some(Answered::at_hand(value, None)),
+        Ok(Ok(value)) => Some(Answered::at_hand(("handler", Who::Caller), value, None)),
         Ok(Err(error)) => {
             tracing::warn!(%error, "the fallback failed as well");
             None
@@ -317,6 +330,8 @@ fn word(error: &Error) -> &'static str {
         Kind::OutcomeUnknown => "outcome_unknown",
         Kind::BudgetExhausted => "retry_budget",
         Kind::InvalidResponse => "invalid_response",
-        Kind::Denied | Kind::Configuration | Kind::Pending { .. } | Kind::Service { .. } => "service_unavailable",
+        Kind::Denied | Kind::Configuration | Kind::Unrecorded { .. } | Kind::Pending { .. } | Kind::Service { .. } => {
+            "service_unavailable"
+        }
     }
 }

@@ -12,12 +12,13 @@ mod deferred;
 mod fallback;
 
 pub use accepted::{Accepted, News};
-pub(crate) use accepted::{SOONEST, ask, call_off, error_of, forgotten, invalidate, record};
+pub(crate) use accepted::{SOONEST, ask, call_off, error_of, forgotten, invalidate, record, told};
 pub(crate) use deferred::{foreseen, make, obstacle};
 pub use fallback::FallbackCall;
 pub(crate) use fallback::Fallbacks;
 
 use super::service::{AttemptContext, Failure, Keep, Landing};
+use crate::audit::{AccessRule, Account, Declared, Trail, Validation};
 use crate::config::{ServiceConfig, ToolConfig};
 use crate::context;
 use crate::error::Error;
@@ -32,6 +33,7 @@ use crate::store::BoxFuture;
 use crate::target::Target;
 use serde_json::{Map, Value};
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -137,6 +139,19 @@ impl From<Accepted> for Fetched {
     }
 }
 
+/// What a caller checks about a request, and who says what it may do: for the audit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Vetting {
+    /// Who says whether it may be executed more than once; `None` where nobody but the call does.
+    pub declared: Option<Declared>,
+    /// The rule by which it may be sent or not; `None` where nobody checks that.
+    pub access: Option<AccessRule>,
+    /// What came of holding its arguments against what the service declares.
+    pub arguments: Validation,
+    /// Whether an answer is held against it: [`Validation::Passed`] of one that counts as an answer.
+    pub answers: Validation,
+}
+
 /// Sends the requests of one service.
 pub trait Caller: Send + Sync + fmt::Debug + 'static {
     /// Makes one attempt.
@@ -162,6 +177,13 @@ pub trait Caller: Send + Sync + fmt::Debug + 'static {
     fn call_off<'a>(&'a self, _request: &'a Request, _token: &'a str, _until: Instant) -> BoxFuture<'a, ()> {
         Box::pin(std::future::ready(()))
     }
+
+    /// What is checked about a request, as far as that is known by now. Asked for calls whose audit is on, before and
+    /// after.
+    fn vetting(&self, request: &Request) -> Vetting {
+        let _ = request;
+        Vetting::default()
+    }
 }
 
 /// Finds who sends the requests of a service by its name.
@@ -186,6 +208,8 @@ struct Order {
     refused: bool,
     /// Whether a worker makes it, and nobody waits for the answer.
     left_to_a_worker: bool,
+    /// Where it is written down what is decided about it, if its audit is on.
+    trail: Option<Trail>,
 }
 
 impl Order {
@@ -214,6 +238,7 @@ impl Order {
             terms,
             refused: false,
             left_to_a_worker: false,
+            trail: None,
         }
     }
 
@@ -247,27 +272,58 @@ impl Runtime {
         caller: Arc<dyn Caller>,
     ) -> impl Future<Output = Result<Reply, Error>> + Send + use<'_> {
         async move {
-            if request.arguments.contains_key(PENDING) || request.arguments.values().any(is_pending) {
-                let Request { service, operation, .. } = &request;
-                let message = "an argument is the value of a call that was put off and is not there yet";
-                return Err(Error::denied(message).at(service, operation));
+            if let Some(account) = Account::of_request(self, &request, &caller) {
+                return Box::pin(self.audited(account, request, caller)).await;
             }
-            let key = match cached::at_hand(&self.0, &request) {
-                cached::AtHand::Fresh(reply, false) => return Ok(reply),
-                cached::AtHand::Fresh(reply, true) => {
-                    cached::refresh(&Order::new(self, request, caller));
-                    return Ok(reply);
+            match self.at_once(&request, &caller) {
+                ControlFlow::Break(answered) => answered,
+                // Boxed, so that who is answered from the cache does not move the future of a whole call about.
+                ControlFlow::Continue(key) => Box::pin(self.fetch(request, caller, key, None)).await,
+            }
+        }
+    }
+
+    /// [`request`](Self::request), written down.
+    async fn audited(&self, account: Box<Account>, request: Request, caller: Arc<dyn Caller>) -> Result<Reply, Error> {
+        let result = match self.at_once(&request, &caller) {
+            ControlFlow::Break(answered) => answered,
+            ControlFlow::Continue(key) => self.fetch(request, caller, key, Some(account.trail())).await,
+        };
+        account.close(result).await
+    }
+
+    /// What is known of a request at once: that it cannot be sent, or its answer. Else its key, where that was made.
+    #[inline]
+    fn at_once(
+        &self,
+        request: &Request,
+        caller: &Arc<dyn Caller>,
+    ) -> ControlFlow<Result<Reply, Error>, Option<CacheKey>> {
+        if request.arguments.contains_key(PENDING) || request.arguments.values().any(is_pending) {
+            let Request { service, operation, .. } = request;
+            let message = "an argument is the value of a call that was put off and is not there yet";
+            return ControlFlow::Break(Err(Error::denied(message).at(service, operation)));
+        }
+        match cached::at_hand(&self.0, request) {
+            cached::AtHand::Fresh(reply, renews) => {
+                if renews {
+                    cached::refresh(&Order::new(self, request.clone(), caller.clone()));
                 }
-                cached::AtHand::Nothing(key) => key,
-            };
-            // Boxed, so that who is answered from the cache does not move the future of a whole call about.
-            Box::pin(self.fetch(request, caller, key)).await
+                ControlFlow::Break(Ok(reply))
+            }
+            cached::AtHand::Nothing(key) => ControlFlow::Continue(key),
         }
     }
 
     /// [`request`](Self::request) for which nothing was at hand.
-    async fn fetch(&self, request: Request, caller: Arc<dyn Caller>, key: Option<CacheKey>) -> Result<Reply, Error> {
-        let mut order = Order::keyed(self, request, caller, key);
+    async fn fetch(
+        &self,
+        request: Request,
+        caller: Arc<dyn Caller>,
+        key: Option<CacheKey>,
+        trail: Option<Trail>,
+    ) -> Result<Reply, Error> {
+        let mut order = Order { trail, ..Order::keyed(self, request, caller, key) };
         let look = cached::look(&order);
         if let cached::Look::Found(reply) = look {
             return Ok(reply);

@@ -249,6 +249,7 @@ fn context() -> Context {
         retries_made: 0,
         failed_inside: false,
         warnings: Vec::new(),
+        around: None,
     }
 }
 

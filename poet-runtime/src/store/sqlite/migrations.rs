@@ -7,7 +7,7 @@
 use super::schema;
 use rusqlite::{Connection, TransactionBehavior};
 
-const MIGRATIONS: &[&str] = &[schema::V1, schema::V2, schema::V3, schema::V4, schema::V5];
+const MIGRATIONS: &[&str] = &[schema::V1, schema::V2, schema::V3, schema::V4, schema::V5, schema::V6];
 
 /// "poet" in ASCII, in the header of every database of ours.
 const APPLICATION_ID: i64 = 0x706f_6574;
@@ -112,6 +112,18 @@ mod tests {
         assert_eq!(identify(&connection).unwrap(), Identity::Older);
         migrate(&mut connection).unwrap();
         assert_eq!(missing_table(&connection).unwrap(), None);
+        let n: i64 = connection.query_row("SELECT n FROM counters", [], |row| row.get(0)).unwrap();
+        assert_eq!(n, 7);
+    }
+
+    #[test]
+    fn a_database_of_before_the_audit_keeps_what_it_has_and_gets_one() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        apply(&mut connection, &MIGRATIONS[..4]).unwrap();
+        connection.execute("INSERT INTO counters VALUES ('folded', 7)", []).unwrap();
+        assert!(missing_table(&connection).unwrap().is_some());
+        migrate(&mut connection).unwrap();
+        assert_eq!((identify(&connection).unwrap(), missing_table(&connection).unwrap()), (Identity::Current, None));
         let n: i64 = connection.query_row("SELECT n FROM counters", [], |row| row.get(0)).unwrap();
         assert_eq!(n, 7);
     }

@@ -7,6 +7,7 @@
 //!
 //! The connection mends itself, see [`database`].
 
+mod audit;
 pub(crate) mod codec;
 pub(crate) mod database;
 mod file;
@@ -19,6 +20,7 @@ use super::{
     Batch, BoxFuture, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Settlement, Store,
     StoreError, TargetKey,
 };
+use crate::audit::{AuditCounts, AuditEntry, AuditFilter, AuditKey};
 use crate::clock::Wall;
 use crate::evidence::History;
 use database::Database;
@@ -160,6 +162,46 @@ impl Store for SqliteStore {
     fn prune(&mut self, outcomes: Wall, evidence_hour: i64) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(
             async move { self.0.write("pruning", |connection| queries::prune(connection, outcomes, evidence_hour)) },
+        )
+    }
+
+    fn promise<'a>(&'a mut self, entries: &'a [AuditEntry]) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.0.write("writing the audit to", |connection| {
+                queries::durably(connection, |connection| audit::promise(connection, entries))
+            })
+        })
+    }
+
+    fn audit<'a>(
+        &'a mut self,
+        filter: &'a AuditFilter,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<AuditEntry>, StoreError>> {
+        Box::pin(async move {
+            self.0.with("reading the audit from", |connection| audit::entries(connection, filter, limit))
+        })
+    }
+
+    fn audit_counts(&mut self) -> BoxFuture<'_, Result<AuditCounts, StoreError>> {
+        Box::pin(async move { self.0.with("reading counters from", |connection| audit::counts(connection)) })
+    }
+
+    fn audit_key(&mut self) -> BoxFuture<'_, Result<Option<AuditKey>, StoreError>> {
+        Box::pin(async move { self.0.with("reading the key of the audit from", |connection| audit::key(connection)) })
+    }
+
+    fn keep_audit_key(&mut self, drawn: AuditKey) -> BoxFuture<'_, Result<AuditKey, StoreError>> {
+        Box::pin(async move {
+            self.0.write("writing the key of the audit to", |connection| {
+                queries::durably(connection, |connection| audit::keep_key(connection, drawn))
+            })
+        })
+    }
+
+    fn prune_audit(&mut self, before: Wall, most: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(
+            async move { self.0.write("pruning the audit in", |connection| audit::prune(connection, before, most)) },
         )
     }
 }

@@ -1,6 +1,6 @@
 //! What is written and read, one function a method of the store.
 
-use super::{codec, schema};
+use super::{audit, codec, schema};
 use crate::clock::Wall;
 use crate::evidence::{History, Key};
 use crate::outcome::Withheld;
@@ -19,18 +19,18 @@ const LOOKAHEAD: i64 = 100_000;
 const VACUUM: (i64, usize) = (500, 20);
 
 /// The ids of the names in one batch, looked up once each.
-struct Ids<'a, 'c> {
+pub(super) struct Ids<'a, 'c> {
     transaction: &'a Transaction<'c>,
     targets: HashMap<&'a TargetKey, i64>,
     functions: HashMap<&'a str, i64>,
 }
 
 impl<'a, 'c> Ids<'a, 'c> {
-    fn new(transaction: &'a Transaction<'c>) -> Self {
+    pub(super) fn new(transaction: &'a Transaction<'c>) -> Self {
         Self { transaction, targets: HashMap::new(), functions: HashMap::new() }
     }
 
-    fn target(&mut self, target: &'a TargetKey) -> rusqlite::Result<i64> {
+    pub(super) fn target(&mut self, target: &'a TargetKey) -> rusqlite::Result<i64> {
         if let Some(&id) = self.targets.get(target) {
             return Ok(id);
         }
@@ -39,7 +39,7 @@ impl<'a, 'c> Ids<'a, 'c> {
         Ok(id)
     }
 
-    fn function(&mut self, function: &'a str) -> rusqlite::Result<i64> {
+    pub(super) fn function(&mut self, function: &'a str) -> rusqlite::Result<i64> {
         if let Some(&id) = self.functions.get(function) {
             return Ok(id);
         }
@@ -50,11 +50,11 @@ impl<'a, 'c> Ids<'a, 'c> {
     }
 }
 
-fn execute(connection: &Connection, sql: &str, params: impl Params) -> rusqlite::Result<usize> {
+pub(super) fn execute(connection: &Connection, sql: &str, params: impl Params) -> rusqlite::Result<usize> {
     connection.prepare_cached(sql)?.execute(params)
 }
 
-fn one(connection: &Connection, sql: &str, params: impl Params) -> rusqlite::Result<i64> {
+pub(super) fn one(connection: &Connection, sql: &str, params: impl Params) -> rusqlite::Result<i64> {
     connection.prepare_cached(sql)?.query_row(params, |row| row.get(0))
 }
 
@@ -62,6 +62,21 @@ fn target_id(connection: &Connection, target: &TargetKey) -> rusqlite::Result<i6
     let names = [&target.service, &target.operation];
     execute(connection, "INSERT INTO targets (service, operation) VALUES (?1, ?2) ON CONFLICT DO NOTHING", names)?;
     one(connection, "SELECT id FROM targets WHERE service = ?1 AND operation = ?2", names)
+}
+
+/// Adds to a counter.
+pub(super) fn count(connection: &Connection, name: &str, n: u64) -> rusqlite::Result<()> {
+    if n > 0 {
+        let sql = "INSERT INTO counters (name, n) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET n = n + excluded.n";
+        execute(connection, sql, params![name, codec::count(n)])?;
+    }
+    Ok(())
+}
+
+/// What a counter has come to.
+pub(super) fn counted(connection: &Connection, name: &str) -> rusqlite::Result<u64> {
+    let sql = "SELECT coalesce((SELECT n FROM counters WHERE name = ?1), 0)";
+    one(connection, sql, [name]).map(i64::cast_unsigned)
 }
 
 /// The ids of the processes in a batch, each marked as seen until its newest outcome.
@@ -120,10 +135,9 @@ fn add_rows(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()
             upsert.execute(params![target, hour, kind, index, codec::count(n)])?;
         }
     }
-    if batch.folded > 0 {
-        let sql = "INSERT INTO counters (name, n) VALUES ('folded', ?1) ON CONFLICT DO UPDATE SET n = n + excluded.n";
-        execute(transaction, sql, [codec::count(batch.folded)])?;
-    }
+    count(transaction, "folded", batch.folded)?;
+    audit::write_down(transaction, &batch.audit)?;
+    count(transaction, audit::DROPPED, batch.audit_dropped)?;
     Ok(())
 }
 

@@ -19,16 +19,19 @@
 //! | `job_counts` | how many jobs are in a state | the states |
 //! | `plan_runs` | a run of a plan that has a key or has ended | 10,000 that have ended |
 //! | `plan_steps` | what happened to a step of a run | goes when its run ends |
+//! | `audit` | what is written down about a call | `[audit]`: retention, `max_entries` |
+//! | `audit_fields` | an argument of such a call | goes with its entry; few for each |
 //!
 //! Jobs have more indexes than one, because a worker has to find 16 among 100,000 at once. All but the one of their
-//! ids are partial, so that a job stands in the few that its state needs.
+//! ids are partial, so that a job stands in the few that its state needs. So does the audit: it is looked for by whom it
+//! is about, and an entry is large beside what an index adds.
 
 /// The most outcomes that are kept whatever their age: about 1 GB. A wrong clock may date rows so that they never
 /// grow old.
 pub(super) const MAX_OUTCOMES: i64 = 20_000_000;
 
 /// Every table; one that is missing from a database of ours means that it is damaged.
-pub(super) const TABLES: [&str; 12] = [
+pub(super) const TABLES: [&str; 14] = [
     "targets",
     "functions",
     "runs",
@@ -41,6 +44,8 @@ pub(super) const TABLES: [&str; 12] = [
     "job_counts",
     "plan_runs",
     "plan_steps",
+    "audit",
+    "audit_fields",
 ];
 
 /// Version 1.
@@ -218,3 +223,32 @@ UPDATE parameter_changes SET standing = 'shadow' WHERE applied = 0;
 
 /// Version 5: by what a service is asked that has taken a job on.
 pub(super) const V5: &str = "ALTER TABLE jobs ADD COLUMN accepted TEXT";
+
+/// Version 6: the audit.
+pub(super) const V6: &str = "
+CREATE TABLE audit (
+    id        INTEGER PRIMARY KEY,   -- in the order of writing, which is that of beginning where it is strict
+    execution TEXT NOT NULL UNIQUE,  -- run and number, as programs see it
+    target    INTEGER NOT NULL,
+    function  INTEGER,               -- the function around it
+    inside    TEXT,                  -- the execution of that
+    job       TEXT,                  -- put off as, or made for
+    began     INTEGER NOT NULL,
+    ended     INTEGER,               -- null: about to be made, or its process was killed meanwhile
+    ending    TEXT,
+    detail    TEXT NOT NULL          -- a JSON object
+) STRICT;
+
+CREATE INDEX audit_began ON audit (began);
+CREATE INDEX audit_job ON audit (job) WHERE job IS NOT NULL;
+CREATE INDEX audit_inside ON audit (inside) WHERE inside IS NOT NULL;
+
+CREATE TABLE audit_fields (
+    name  TEXT NOT NULL,
+    value TEXT NOT NULL,             -- as it is where it is allowed by name, else a hash
+    audit INTEGER NOT NULL REFERENCES audit (id) ON DELETE CASCADE,
+    PRIMARY KEY (name, value, audit)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX audit_fields_audit ON audit_fields (audit);
+";

@@ -30,7 +30,7 @@ fn batch(rows: usize, counts: u64) -> Batch {
     let mut history = History::default();
     history.add(480_000, Key::Call(Ending::Done), counts);
     let outcomes = (0..rows).map(|n| OutcomeRow { execution: n as u64, ..outcome("crm", 1_000) }).collect();
-    Batch { outcomes, evidence: vec![(target("crm"), history)], folded: 0 }
+    Batch { outcomes, evidence: vec![(target("crm"), history)], ..Batch::default() }
 }
 
 fn counted(store: &mut SqliteStore) -> u64 {
@@ -234,6 +234,7 @@ fn a_file_of_the_first_version_keeps_what_it_has_and_serves_everybody_who_opens_
         ["standing", "good", "good_revision", "predicted", "gain", "gain_low", "gain_high", "calls", "compared"];
     old.execute_batch(&(columns("parameters", &added[..4]) + &columns("parameter_changes", &added))).unwrap();
     let later = "DROP TABLE jobs; DROP TABLE job_counts; DROP TABLE plan_steps; DROP TABLE plan_runs; \
+                 DROP TABLE audit_fields; DROP TABLE audit; \
                  PRAGMA user_version = 1";
     old.execute_batch(later).unwrap();
     let first = Connection::open_in_memory().unwrap();
