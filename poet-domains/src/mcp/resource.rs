@@ -134,7 +134,7 @@ impl McpResource {
     }
 
     fn fleet(&self, runtime: &Runtime) -> Result<Fleet, Error> {
-        runtime.extension::<Connections>().fleet(runtime.service(&self.service)?)
+        runtime.extension::<Connections>().fleet(runtime, runtime.service(&self.service)?)
     }
 
     /// How each of its endpoints stands, as calls of this process showed it.
@@ -179,7 +179,7 @@ impl McpResource {
         if config.transport == Transport::Stdio {
             return Err(Error::configuration(format!("service `{}` is a program and has no endpoints", config.name)));
         }
-        runtime.extension::<Connections>().fleet(config)?.add(Place::from(endpoint));
+        runtime.extension::<Connections>().fleet(&runtime, config)?.add(Place::from(endpoint));
         Ok(())
     }
 
@@ -321,7 +321,7 @@ impl McpRequest {
         }
         let runtime = Runtime::current();
         let config = runtime.service(service)?;
-        let fleet = runtime.extension::<Connections>().fleet(config)?;
+        let fleet = runtime.extension::<Connections>().fleet(&runtime, config)?;
         let unset = ToolConfig::default();
         let configured = config.tools.get(tool).unwrap_or(&unset);
 
@@ -415,7 +415,7 @@ impl Caller for Session {
 
 /// Finds who sends the requests of a service: for calls that were put off and are made by a worker.
 pub(crate) fn caller(runtime: &Runtime, service: &str) -> Result<Arc<dyn Caller>, Error> {
-    Ok(runtime.extension::<Connections>().fleet(runtime.service(service)?)?.caller())
+    Ok(runtime.extension::<Connections>().fleet(runtime, runtime.service(service)?)?.caller())
 }
 
 /// What tells one set of credentials from another, and does not tell what they are.
@@ -533,7 +533,7 @@ pub(super) fn nature(idempotent: bool, tool: &ToolConfig, claims: Option<&ToolIn
 pub(super) struct Connections(Mutex<HashMap<String, Fleet>>);
 
 impl Connections {
-    pub(super) fn fleet(&self, config: &ServiceConfig) -> Result<Fleet, Error> {
+    pub(super) fn fleet(&self, runtime: &Runtime, config: &ServiceConfig) -> Result<Fleet, Error> {
         let mut fleets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(fleet) = fleets.get(&config.name) {
             return Ok(fleet.clone());
@@ -545,9 +545,10 @@ impl Connections {
             }
             _ => config.endpoints.iter().map(Place::from).collect(),
         };
-        let limits = Limits { connect: config.pool.connection_timeout, ..Limits::default() };
+        let (pool, balancer) = (runtime.config().pool_of(config), runtime.config().balancer_of(config));
+        let limits = Limits { connect: pool.connection_timeout, ..Limits::default() };
         let checks = Arc::new(Checks::of(config));
-        let fleet = Fleet::new(places, config.pool, config.balancer, checks.clone(), move |place: &Place| {
+        let fleet = Fleet::new(places, pool, balancer, checks.clone(), move |place: &Place| {
             Session::checked(target.at(&place.address), limits, checks.clone())
         });
         fleets.insert(config.name.clone(), fleet.clone());

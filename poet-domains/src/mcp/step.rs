@@ -47,7 +47,7 @@ impl Action for McpRequest {
         let tool = config.and_then(|config| config.tools.get(&self.tool)).unwrap_or(&unset);
         // What a trusted server claims counts once it is known; nobody is asked for the sake of an outlook.
         let claims = config.filter(|config| config.trusted).and_then(|config| {
-            let fleet = runtime.extension::<Connections>().fleet(config).ok()?;
+            let fleet = runtime.extension::<Connections>().fleet(runtime, config).ok()?;
             fleet.known_tool(&self.tool)
         });
         let nature = nature(self.idempotent, tool, claims.as_deref());

@@ -181,9 +181,19 @@ impl PoolConfig {
     }
 }
 
-/// The pool a service starts from.
-pub(super) fn inherited(config: &Config, service: &ServiceConfig) -> PoolConfig {
-    if service.transport == Transport::Stdio { config.pool.of_a_program() } else { config.pool }
+impl Config {
+    /// The connections of a service: what is said of it, else what is said for all.
+    #[must_use]
+    pub fn pool_of(&self, service: &ServiceConfig) -> PoolConfig {
+        let for_all = || if service.transport == Transport::Stdio { self.pool.of_a_program() } else { self.pool };
+        service.pool.unwrap_or_else(for_all)
+    }
+
+    /// How calls are spread over the endpoints of a service: what is said of it, else what is said for all.
+    #[must_use]
+    pub fn balancer_of(&self, service: &ServiceConfig) -> BalancerConfig {
+        service.balancer.unwrap_or(self.balancer)
+    }
 }
 
 /// What is wrong with a pool that a program set.

@@ -116,7 +116,7 @@ fn store(reader: &mut Reader<'_>, field: &Field<'_>, folder: &Path, mut store: S
 }
 
 fn service(reader: &mut Reader<'_>, name: &str, field: &Field<'_>, config: &Config) -> ServiceConfig {
-    let mut service = ServiceConfig { balancer: config.balancer, ..ServiceConfig::named(name) };
+    let mut service = ServiceConfig::named(name);
     if name.trim().is_empty() {
         reader.refuse_key(field, "a service needs a name");
     }
@@ -124,12 +124,11 @@ fn service(reader: &mut Reader<'_>, name: &str, field: &Field<'_>, config: &Conf
         return service;
     };
     address::address(reader, field, &mut table, &mut service);
-    service.pool = connections::inherited(config, &service);
     if let Some(field) = table.take("pool") {
-        service.pool = connections::pool(reader, &field, service.pool);
+        service.pool = Some(connections::pool(reader, &field, config.pool_of(&service)));
     }
     if let Some(field) = table.take("load_balancer") {
-        service.balancer = connections::balancer(reader, &field, service.balancer);
+        service.balancer = Some(connections::balancer(reader, &field, config.balancer_of(&service)));
     }
     service.domain = table.take("domain").and_then(|field| reader.word(&field));
     access(reader, &mut table, &mut service);

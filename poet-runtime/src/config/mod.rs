@@ -82,8 +82,7 @@ pub struct Config {
     pub queue: QueueConfig,
     /// What is written down about calls for whoever has to account for them.
     pub audit: AuditConfig,
-    /// The connections to each endpoint of a service that does not say otherwise. What a file says here is in the services
-    /// it names already.
+    /// The connections to each endpoint of a service that does not say otherwise.
     pub pool: PoolConfig,
     /// How calls are spread over the endpoints of a service that does not say otherwise.
     pub balancer: BalancerConfig,
@@ -132,7 +131,7 @@ impl Config {
 
 fn service_problems(name: &str, service: &ServiceConfig) -> Vec<String> {
     let path = Path::of(&["services", name]);
-    let pool = connections::problems(&path.key("pool"), &service.pool);
+    let pool = service.pool.iter().flat_map(|pool| connections::problems(&path.key("pool"), pool));
     let nameless = name.trim().is_empty().then(|| format!("{path}: a service needs a name"));
     let own = service.pin.problems().map(|problem| format!("{path}.{problem}"));
     let tools = service.tools.iter().flat_map(|(tool, config)| {

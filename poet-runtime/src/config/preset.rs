@@ -89,6 +89,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ServiceConfig;
     use std::collections::BTreeSet;
 
     #[test]
@@ -98,6 +99,15 @@ mod tests {
         for preset in Preset::ALL {
             assert_eq!(Config::preset(preset).check(), Ok(()), "{}", preset.name);
         }
+    }
+
+    #[test]
+    fn a_service_that_a_program_adds_has_the_connections_of_all_others_unless_it_says_otherwise() {
+        let config = Config::preset(&Preset::PRODUCTION);
+        let fewest = |service: ServiceConfig| config.pool_of(&service).min_connections;
+        assert_eq!(fewest(ServiceConfig::http("crm", "http://localhost:1")), Preset::PRODUCTION.min_connections);
+        assert_eq!(fewest(ServiceConfig::stdio("files", "files")), 0, "of a program there is one copy");
+        assert_eq!(fewest(ServiceConfig::named("crm").pool(PoolConfig { min_connections: 2, ..config.pool })), 2);
     }
 
     #[test]

@@ -134,10 +134,11 @@ pub struct ServiceConfig {
     pub transport: Transport,
     /// Where it is reached, if it is no program.
     pub endpoints: Vec<Endpoint>,
-    /// The connections to each of them, or to the program.
-    pub pool: PoolConfig,
-    /// How calls are spread over them.
-    pub balancer: BalancerConfig,
+    /// The connections to each of them, or to the program; `None` means as under [`Config::pool`](super::Config::pool), for
+    /// a program [as for one](PoolConfig::of_a_program).
+    pub pool: Option<PoolConfig>,
+    /// How calls are spread over them; `None` means as under [`Config::balancer`](super::Config::balancer).
+    pub balancer: Option<BalancerConfig>,
     /// The program to start for [`Transport::Stdio`].
     pub command: Option<String>,
     /// The arguments of [`ServiceConfig::command`].
@@ -198,8 +199,7 @@ impl ServiceConfig {
 
     /// A service that is a program of this machine, started with [`ServiceConfig::arg`]s.
     pub fn stdio(name: impl Into<String>, command: impl Into<String>) -> Self {
-        let pool = PoolConfig::default().of_a_program();
-        Self { transport: Transport::Stdio, command: Some(command.into()), pool, ..Self::named(name) }
+        Self { transport: Transport::Stdio, command: Some(command.into()), ..Self::named(name) }
     }
 
     /// Adds an address of weight 1.
@@ -212,14 +212,14 @@ impl ServiceConfig {
     /// Says how many connections there are, and how long each lives.
     #[must_use]
     pub fn pool(mut self, pool: PoolConfig) -> Self {
-        self.pool = pool;
+        self.pool = Some(pool);
         self
     }
 
     /// Says how calls are spread over the endpoints.
     #[must_use]
     pub fn balancer(mut self, balancer: BalancerConfig) -> Self {
-        self.balancer = balancer;
+        self.balancer = Some(balancer);
         self
     }
 
