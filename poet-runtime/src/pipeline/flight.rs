@@ -5,7 +5,7 @@ mod account;
 use super::perceive::{Written, perceive};
 use crate::audit::{Trail, What, Who};
 use crate::clock;
-use crate::context::{self, Around, Context};
+use crate::context::{self, Around, Called, Context};
 use crate::error::{Error, Kind};
 use crate::evidence::{load_bin, wait_bin};
 use crate::gate::{Entry, Grant, Place};
@@ -14,6 +14,7 @@ use crate::parameter::HEDGE_DELAY;
 use crate::policy::breaker::{Admission, Probe, Sign};
 use crate::policy::limit::Ask;
 use crate::policy::{Action, CallPolicy, Event, Room, Shared};
+use crate::recorder::Needed;
 use crate::runtime::Inner;
 use crate::site::{Declaration, Priority};
 use crate::store::TargetKey;
@@ -77,6 +78,8 @@ pub(super) struct Flight<'a> {
     pub(super) shown: Option<Shown>,
     /// What is handed to the calls inside this one.
     pub(super) context: Option<Context>,
+    /// Whether it is itself made inside of something.
+    surrounded: bool,
 }
 
 impl<'a> Flight<'a> {
@@ -115,7 +118,10 @@ impl<'a> Flight<'a> {
             trail: None,
             shown: None,
             // A service call has no calls inside it.
-            context: written.function.then(|| perceived.context(function.map(|site| Around { site, execution }))),
+            context: written
+                .function
+                .then(|| perceived.context(function.map(|site| Around { site, execution, runtime: runtime.number }))),
+            surrounded: perceived.surrounded,
             policy,
         }
     }
@@ -371,6 +377,28 @@ impl<'a> Flight<'a> {
             load: self.load,
             hedge: self.hedge,
             silent: self.policy.silent(self.now),
+        }
+    }
+
+    /// A call of a function has ended: notes what the calls inside it did to it, and tells the function around it how it
+    /// went. One that its caller dropped says nothing.
+    #[inline]
+    pub(super) fn tell_ended(&mut self, failed: bool) {
+        if self.surrounded {
+            context::tell_ended(self.runtime.number, self.target.id, failed);
+        }
+        if let Some(context) = self.context.as_mut().filter(|context| !context.called.is_empty()) {
+            let called = std::mem::take(&mut context.called);
+            self.record_needs(&called, failed);
+        }
+    }
+
+    #[inline(never)]
+    fn record_needs(&self, called: &Called, failed: bool) {
+        let operations = called.iter().map(Some).chain(called.is_more().then_some(None));
+        for operation in operations {
+            let needed = Needed { function: self.target.id, operation, failed, ended: self.now };
+            self.runtime.recorder.record_need(&needed);
         }
     }
 

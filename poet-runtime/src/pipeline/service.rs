@@ -164,9 +164,25 @@ impl Runtime {
         F: Future<Output = Result<V, Failure>>,
     {
         let target = self.0.registry.service_target(&self.0, call.service, call.operation, call.profile);
+        let result = self.call_aside(&target, call, &mut attempt).await;
+        context::tell_ended(self.0.number, target.id, result.is_err());
+        result
+    }
+
+    /// [`call`](Self::call) that is no call of the function around it, but a part of one.
+    pub(super) async fn call_aside<V, F>(
+        &self,
+        target: &Target,
+        call: &ServiceCall<'_>,
+        attempt: &mut impl FnMut(AttemptContext) -> F,
+    ) -> Result<Answer<V>, Error>
+    where
+        V: Clone + Send + Sync + 'static,
+        F: Future<Output = Result<V, Failure>>,
+    {
         let account = Account::of_call(self, call);
         let trail = account.as_ref().map(|account| account.trail());
-        let (result, landing) = self.call_and_land(&target, call, &trail, &mut attempt).await;
+        let (result, landing) = self.call_and_land(target, call, &trail, attempt).await;
         landing.failed();
         match account {
             None => result,
