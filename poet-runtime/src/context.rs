@@ -144,14 +144,58 @@ pub(crate) fn tell_surrounding(retries: u8, failed: bool, warnings: Vec<String>)
     });
 }
 
+/// Tells the function around a call that it begins, so that it is known if it never ends.
+pub(crate) fn tell_begun(runtime: u32, target: TargetId) {
+    tell_of_call(runtime, |called| called.begin(target));
+}
+
 /// Tells the function around a call how that ended: whether what the function got of it is an error. What the call
 /// itself called is its own.
 pub(crate) fn tell_ended(runtime: u32, target: TargetId, failed: bool) {
-    CURRENT.with(|current| {
+    tell_of_call(runtime, |called| called.end(target, failed));
+}
+
+/// Tells the function around a call that it was dropped. Where the limit of the function drops it, the function around
+/// that one is told, and knows of no such call.
+pub(crate) fn tell_dropped(runtime: u32, target: TargetId) {
+    tell_of_call(runtime, |called| called.drop_one(target));
+}
+
+/// A call of a service, of which the function around it is told that it began and how it ended, or that it was dropped.
+#[derive(Debug)]
+pub(crate) struct UnderWay {
+    runtime: u32,
+    target: TargetId,
+    ended: bool,
+}
+
+impl UnderWay {
+    pub(crate) fn begin(runtime: u32, target: TargetId) -> Self {
+        tell_begun(runtime, target);
+        Self { runtime, target, ended: false }
+    }
+
+    pub(crate) fn end(mut self, failed: bool) {
+        self.ended = true;
+        tell_ended(self.runtime, self.target, failed);
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if !self.ended {
+            tell_dropped(self.runtime, self.target);
+        }
+    }
+}
+
+fn tell_of_call(runtime: u32, note: impl FnOnce(&mut Called)) {
+    // A thread that ends may drop a call when its context is gone already.
+    let _ = CURRENT.try_with(|current| {
         if let Some(Context { called, around: Some(around), .. }) = current.borrow_mut().as_mut()
             && around.runtime == runtime
         {
-            called.note(target, failed);
+            note(called);
         }
     });
 }
@@ -160,7 +204,7 @@ pub(crate) fn tell_ended(runtime: u32, target: TargetId, failed: bool) {
 pub(crate) fn tell_called(part: &Called) {
     CURRENT.with(|current| {
         if let Some(outer) = current.borrow_mut().as_mut() {
-            outer.called.note_all(part);
+            outer.called.add(part);
         }
     });
 }

@@ -192,6 +192,25 @@ async fn a_call_that_hangs_until_the_deadline_of_its_function_has_failed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_hangs_until_a_limit_of_its_function_cuts_it_off_has_failed() {
+    let (runtime, mut store) = world();
+    let repeats = site(Declaration { idempotent: true, timeout: Some(SECOND), retries: Some(0), ..declared("fetch") });
+    let body = |_| async {
+        tries(&runtime, "get", true).await?;
+        let search = read("search");
+        tokio::time::timeout(SECOND / 2, call(&runtime, &search, |_| pending())).await.unwrap_err();
+        call(&runtime, &read("list"), |_| pending()).await.1.map(|answer| answer.value)
+    };
+    let fetched: Placed = runtime.scope(run(repeats, Call::new(caps!(Placed)), body)).await;
+    assert!(fetched.unwrap_err().is_timeout());
+    let once = Felt { called: 1, failed: 1, failed_then: 1, failed_otherwise: 0 };
+    assert_eq!(felt(&runtime, &mut store, "fetch", "list").await, Some(once));
+    let well = Felt { failed: 0, failed_then: 0, failed_otherwise: 1, ..once };
+    assert_eq!(felt(&runtime, &mut store, "fetch", "get").await, Some(well));
+    assert_eq!(felt(&runtime, &mut store, "fetch", "search").await, None, "the function gave it up by itself");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_an_open_circuit_refuses_has_failed() {
     let (runtime, mut store) = world();
     for _ in 0..20 {
@@ -237,7 +256,8 @@ async fn kept_answers_and_joined_calls_have_not_failed() {
         assert!(matches!(reply.disposition(), Disposition::Cached { .. }), "{:?}", reply.disposition());
         Err(Error::service(Class::Permanent, "for a reason of its own"))
     });
-    (first.unwrap(), second.unwrap(), third.await.unwrap_err());
+    third.await.unwrap_err();
+    assert_eq!((first.unwrap(), second.unwrap()), (1, 1));
     assert_eq!(slow.log().len(), 1);
     let expected = Felt { called: 3, failed: 0, failed_then: 0, failed_otherwise: 1 };
     assert_eq!(felt(&runtime, &mut store, "place", "get").await, Some(expected));

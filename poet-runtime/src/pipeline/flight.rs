@@ -94,6 +94,10 @@ impl<'a> Flight<'a> {
     ) -> Self {
         let execution = runtime.next_execution();
         let perceived = perceive(runtime, target, written, execution, bounded);
+        // Of a call of a service its door tells.
+        if perceived.surrounded && function.is_some() {
+            context::tell_begun(runtime.number, target.id);
+        }
         let mut policy = CallPolicy::new(perceived.limits);
         policy.limits.seed ^= execution;
         Self {
@@ -213,6 +217,12 @@ impl<'a> Flight<'a> {
         };
         if let Some(class) = ended {
             self.note(class);
+            if let Some(context) = self.context.as_mut().filter(|context| !context.called.is_empty()) {
+                match event {
+                    Event::TimedOut => context.called.cut_off(),
+                    _ => context.called.let_go(),
+                }
+            }
         }
         let before = self.policy.retries();
         if ended.is_some_and(Class::is_retryable) {
@@ -468,6 +478,9 @@ impl Drop for Flight<'_> {
     fn drop(&mut self) {
         if self.finished {
             return;
+        }
+        if self.surrounded && self.function.is_some() {
+            context::tell_dropped(self.runtime.number, self.target.id);
         }
         self.look_up();
         self.finish(Ending::Cancelled);

@@ -8,7 +8,7 @@ use super::driver::{End, drive};
 use super::flight::Flight;
 use super::perceive::{Written, deadline};
 use crate::audit::{Account, Trail, What, Who};
-use crate::context;
+use crate::context::{self, UnderWay};
 use crate::error::{Error, Kind};
 use crate::outcome::{Class, Ending, Shown, Withheld};
 use crate::profile::Profile;
@@ -164,8 +164,9 @@ impl Runtime {
         F: Future<Output = Result<V, Failure>>,
     {
         let target = self.0.registry.service_target(&self.0, call.service, call.operation, call.profile);
+        let under_way = UnderWay::begin(self.0.number, target.id);
         let result = self.call_aside(&target, call, &mut attempt).await;
-        context::tell_ended(self.0.number, target.id, result.is_err());
+        under_way.end(result.is_err());
         result
     }
 

@@ -68,11 +68,37 @@ impl Needs {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{Book, Moody, start};
+    use super::super::{RecorderSettings, lock};
     use super::*;
+    use crate::store::Store;
 
     fn needed(operation: u32, call_failed: bool, failed: bool) -> Needed {
         let operation = Some((TargetId(operation), call_failed));
         Needed { function: TargetId(0), operation, failed, ended: Instant::now() }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_and_a_store_that_fails_lose_none() {
+        let mut store = Moody::new();
+        store.breaks(true);
+        let recorder = start(&store, &Book::silent(), RecorderSettings { queue: 16, ..RecorderSettings::default() });
+        let (gate, mut said) = (store.gate.clone(), 0);
+        for _ in 0..3 {
+            let held = lock(&gate);
+            for n in 0..500_u32 {
+                recorder.record_need(&needed(0, n % 5 == 0, n % 2 == 0));
+                said += 1;
+            }
+            drop(held);
+            recorder.flush().await.unwrap_err();
+        }
+        assert_eq!(recorder.health().folded, 0, "they have no rows that could be missing");
+        store.breaks(false);
+        recorder.flush().await.unwrap();
+        let all = store.needs(i64::MIN).await.unwrap();
+        let felt = Felt { called: said, failed: said / 5, failed_then: said / 10, failed_otherwise: said * 2 / 5 };
+        assert_eq!(all.iter().map(|need| need.felt).collect::<Vec<_>>(), [felt]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(crate) use fallback::Fallbacks;
 use super::service::{AttemptContext, Failure, Keep, Landing};
 use crate::audit::{AccessRule, Account, Declared, Trail, Validation};
 use crate::config::{ServiceConfig, ToolConfig};
-use crate::context;
+use crate::context::{self, UnderWay};
 use crate::error::Error;
 use crate::key::CacheKey;
 use crate::outcome::Shown;
@@ -324,8 +324,9 @@ impl Runtime {
         trail: Option<Trail>,
     ) -> Result<Reply, Error> {
         let mut order = Order { trail, ..Order::keyed(self, request, caller, key) };
+        let under_way = UnderWay::begin(self.0.number, order.target.id);
         let result = self.fetch_ordered(&mut order).await;
-        context::tell_ended(self.0.number, order.target.id, result.is_err());
+        under_way.end(result.is_err());
         result
     }
 
