@@ -1,9 +1,15 @@
-//! What a function hands to the calls inside it: deadline, priority, learning mode, retry budget, warnings.
+//! What a function hands to the calls inside it: deadline, priority, learning mode, retry budget, warnings; and what it
+//! knows of them afterwards.
 //!
 //! The context lies in the driver of the function's call and is swapped into a thread-local for the length of each
 //! poll, so that it follows the task from thread to thread, costs no allocation, and is gone with the call. A task
 //! spawned inside the function is not inside the call and inherits nothing.
 
+mod called;
+
+pub(crate) use called::Called;
+
+use crate::outcome::TargetId;
 use crate::site::{Declaration, Learning, Priority};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -25,6 +31,8 @@ pub(crate) struct Context {
     pub(crate) retries_made: u8,
     /// Whether a call inside failed for good, and so has told its own circuit already.
     pub(crate) failed_inside: bool,
+    /// What was called inside, and how that ended.
+    pub(crate) called: Called,
     pub(crate) warnings: Vec<String>,
     /// Which execution it is; `None` for a task that works for calls of others.
     pub(crate) around: Option<Around>,
@@ -35,6 +43,8 @@ pub(crate) struct Context {
 pub(crate) struct Around {
     pub(crate) site: &'static Declaration,
     pub(crate) execution: u64,
+    /// The number of its runtime, in which the numbers of targets mean something.
+    pub(crate) runtime: u32,
 }
 
 impl Context {
@@ -134,6 +144,71 @@ pub(crate) fn tell_surrounding(retries: u8, failed: bool, warnings: Vec<String>)
     });
 }
 
+/// Tells the function around a call that it begins, so that it is known if it never ends.
+pub(crate) fn tell_begun(runtime: u32, target: TargetId) {
+    tell_of_call(runtime, |called| called.begin(target));
+}
+
+/// Tells the function around a call how that ended: whether what the function got of it is an error. What the call
+/// itself called is its own.
+pub(crate) fn tell_ended(runtime: u32, target: TargetId, failed: bool) {
+    tell_of_call(runtime, |called| called.end(target, failed));
+}
+
+/// Tells the function around a call that it was dropped. Where the limit of the function drops it, the function around
+/// that one is told, and knows of no such call.
+pub(crate) fn tell_dropped(runtime: u32, target: TargetId) {
+    tell_of_call(runtime, |called| called.drop_one(target));
+}
+
+/// A call of a service, of which the function around it is told that it began and how it ended, or that it was dropped.
+#[derive(Debug)]
+pub(crate) struct UnderWay {
+    runtime: u32,
+    target: TargetId,
+    ended: bool,
+}
+
+impl UnderWay {
+    pub(crate) fn begin(runtime: u32, target: TargetId) -> Self {
+        tell_begun(runtime, target);
+        Self { runtime, target, ended: false }
+    }
+
+    pub(crate) fn end(mut self, failed: bool) {
+        self.ended = true;
+        tell_ended(self.runtime, self.target, failed);
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if !self.ended {
+            tell_dropped(self.runtime, self.target);
+        }
+    }
+}
+
+fn tell_of_call(runtime: u32, note: impl FnOnce(&mut Called)) {
+    // A thread that ends may drop a call when its context is gone already.
+    let _ = CURRENT.try_with(|current| {
+        if let Some(Context { called, around: Some(around), .. }) = current.borrow_mut().as_mut()
+            && around.runtime == runtime
+        {
+            note(called);
+        }
+    });
+}
+
+/// Tells the function around a part of it what was called there.
+pub(crate) fn tell_called(part: &Called) {
+    CURRENT.with(|current| {
+        if let Some(outer) = current.borrow_mut().as_mut() {
+            outer.called.add(part);
+        }
+    });
+}
+
 /// The warnings of the annotated function this is called in: what went otherwise than asked, though not wrong.
 ///
 /// Each is a short fixed text such as `salesforce_crm_update_contact_retried`, told once, up to 100 of them. Empty
@@ -184,6 +259,7 @@ mod tests {
             retries_left: 6,
             retries_made: 0,
             failed_inside: false,
+            called: Called::default(),
             warnings: Vec::new(),
             around: None,
         }
@@ -201,6 +277,21 @@ mod tests {
         });
         let outer = outer.unwrap();
         assert_eq!((outer.retries_left, outer.failed_inside), (4, true));
+    }
+
+    #[test]
+    fn how_a_call_ended_is_known_to_the_function_around_it_if_both_are_of_one_runtime() {
+        let site = Box::leak(Box::new(Declaration::new("sync", "shop", "src/lib.rs", 1)));
+        let around = Some(Around { site, execution: 2, runtime: 7 });
+        let mut outer = Some(Context { around, ..context() });
+        enter(&mut outer, || {
+            tell_ended(7, TargetId(1), true);
+            tell_ended(8, TargetId(1), false);
+        });
+        assert_eq!(outer.unwrap().called.iter().collect::<Vec<_>>(), [(TargetId(1), true)]);
+        let mut nobody = Some(context());
+        enter(&mut nobody, || tell_ended(0, TargetId(1), true));
+        assert!(nobody.unwrap().called.is_empty(), "a task that works for others needs nothing itself");
     }
 
     #[test]

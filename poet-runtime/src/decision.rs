@@ -457,6 +457,10 @@ mod tests {
             self.0.evidence(target, since_hour)
         }
 
+        fn needs(&mut self, since_hour: i64) -> BoxFuture<'_, Result<Vec<crate::store::Need>, StoreError>> {
+            self.0.needs(since_hour)
+        }
+
         fn parameters(&mut self) -> BoxFuture<'_, Result<Vec<ParameterRow>, StoreError>> {
             self.0.parameters()
         }

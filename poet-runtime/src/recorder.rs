@@ -10,6 +10,7 @@
 pub(crate) mod block_on;
 mod learning;
 mod ledger;
+mod needs;
 mod packed;
 mod writer;
 
@@ -25,7 +26,7 @@ pub(crate) use tests::Moody;
 
 use crate::audit::AuditKey;
 use crate::clock::{Clock, Wall};
-use crate::evidence::{History, Vitals};
+use crate::evidence::{History, Key, Vitals};
 use crate::learner::Lesson;
 use crate::learner::siblings::Siblings;
 use crate::lock::lock;
@@ -35,6 +36,8 @@ use crate::site::Declaration;
 use crate::store::{ParameterRow, Store, StoreError, TargetKey};
 use crossbeam_queue::ArrayQueue;
 use ledger::Ledger;
+pub(crate) use needs::Needed;
+use needs::Needs;
 use once_cell::sync::OnceCell;
 use packed::Packed;
 use std::collections::BTreeMap;
@@ -225,6 +228,7 @@ struct Shared {
 struct Overflow {
     counts: BTreeMap<TargetId, History>,
     records: u64,
+    needs: Needs,
 }
 
 #[derive(Default)]
@@ -306,10 +310,15 @@ impl Recorder {
         self.push(Packed::cached(&cached));
     }
 
+    /// Takes what an execution of a function felt of one of its calls.
+    pub(crate) fn record_need(&self, needed: &Needed) {
+        self.push(Packed::needed(needed, self.shared.epoch));
+    }
+
     #[inline]
     fn push(&self, packed: Packed) {
         if let Err(packed) = self.shared.ring.push(packed) {
-            self.shared.fold(&packed.unpack(self.shared.epoch));
+            self.shared.fold(&packed);
         }
         // The push and this load, the writer's store and its look into the ring are all sequentially consistent: one
         // of the two sees the other, so no record is slept over. On x86 the load costs what a relaxed one does.
@@ -423,14 +432,31 @@ impl Drop for Recorder {
 
 impl Shared {
     #[cold]
-    fn fold(&self, record: &Record) {
-        let hour = self.clock.anchor().wall(record.ended).hour();
+    fn fold(&self, packed: &Packed) {
         let stopped = lock(&self.requests).stopped;
+        if let Some(needed) = packed.as_needed(self.epoch) {
+            // It has no row that could be missing.
+            if !stopped {
+                self.fold_need(&needed);
+            }
+            return;
+        }
+        let record = &packed.unpack(self.epoch);
+        let hour = self.clock.anchor().wall(record.ended).hour();
         let mut overflow = lock(&self.overflow);
         overflow.records += 1;
         // With nobody to take them away the counts would grow for ever.
         if !stopped {
             overflow.counts.entry(record.target).or_default().observe(hour, record);
+        }
+        self.overflowed.store(true, Ordering::SeqCst);
+    }
+
+    fn fold_need(&self, needed: &Needed) {
+        let hour = self.clock.anchor().wall(needed.ended).hour();
+        let mut overflow = lock(&self.overflow);
+        if !overflow.needs.add(needed, hour) {
+            overflow.counts.entry(needed.function).or_default().add(hour, Key::Untold, 1);
         }
         self.overflowed.store(true, Ordering::SeqCst);
     }

@@ -75,6 +75,8 @@ pub(crate) struct Inner {
     #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "without SQLite there is no database"))]
     pub(crate) database: Option<std::path::PathBuf>,
     run: Arc<str>,
+    /// Tells the runtimes of this process apart.
+    pub(crate) number: u32,
     executions: AtomicU64,
     extensions: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
 }

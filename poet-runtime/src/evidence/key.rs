@@ -56,6 +56,9 @@ pub enum Key {
     Effect(Effect),
     /// An attempt made in a situation, probes included, and whether it failed.
     Next(Situation, bool),
+    /// Executions of a function that called more operations than are told apart: what the others did to it is in no
+    /// [`Felt`](super::Felt).
+    Untold,
 }
 
 /// What a circuit did.
@@ -320,6 +323,7 @@ impl Key {
             Self::Hedged(won) => ("hedged", u16::from(won)),
             Self::Effect(effect) => ("effect", effect.encode()),
             Self::Next(situation, failed) => ("next", situation.index() as u16 * 2 + u16::from(failed)),
+            Self::Untold => ("untold", 0),
         }
     }
 
@@ -359,6 +363,7 @@ impl Key {
             "hedged" => Self::Hedged(index == 1),
             "effect" => Self::Effect(Effect::decode(index)?),
             "next" => Self::Next(Situation::from_index(usize::from(index / 2))?, index % 2 == 1),
+            "untold" if index == 0 => Self::Untold,
             _ => return None,
         })
     }
@@ -389,6 +394,7 @@ mod tests {
         keys.extend([0, OUTAGE_BINS - 1].map(Key::Outage));
         keys.extend(LoadSum::ALL.into_iter().flat_map(|sum| [0, LOAD_BINS - 1].map(|bin| Key::Load(sum, bin))));
         keys.extend([false, true].map(Key::Hedged));
+        keys.push(Key::Untold);
         keys.extend(Situation::all().flat_map(|situation| [false, true].map(|failed| Key::Next(situation, failed))));
         for (arm, sum) in Arm::ALL.into_iter().flat_map(|arm| EffectSum::ALL.map(|sum| (arm, sum))) {
             keys.extend([0, 4_095].map(|slot| Key::Effect(Effect { slot, arm, sum })));

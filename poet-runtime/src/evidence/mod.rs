@@ -4,6 +4,7 @@
 //! applied when reading, never when writing, so that an estimate stays a pure function of evidence and time.
 
 mod blocks;
+mod felt;
 mod history;
 mod key;
 mod observe;
@@ -14,6 +15,7 @@ mod sketch;
 mod vitals;
 
 pub use blocks::block_of;
+pub use felt::Felt;
 pub use history::History;
 pub(crate) use key::WAITS;
 pub use key::{

@@ -11,7 +11,7 @@
 //! they came.
 
 use crate::clock::Clock;
-use crate::context::Context;
+use crate::context::{Called, Context};
 use crate::error::{Error, Kind};
 use crate::lock::lock;
 use crate::parameter::{BATCH_MAX_SIZE, BATCH_THRESHOLD, BATCH_WINDOW, Parameter};
@@ -112,6 +112,7 @@ pub(crate) fn surroundings<I, V>(entries: &[Entry<I, V>], learning: Learning) ->
         retries_left: u8::MAX,
         retries_made: 0,
         failed_inside: false,
+        called: Called::default(),
         warnings: Vec::new(),
         around: None,
     }

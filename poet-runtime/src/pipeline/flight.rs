@@ -5,7 +5,7 @@ mod account;
 use super::perceive::{Written, perceive};
 use crate::audit::{Trail, What, Who};
 use crate::clock;
-use crate::context::{self, Around, Context};
+use crate::context::{self, Around, Called, Context};
 use crate::error::{Error, Kind};
 use crate::evidence::{load_bin, wait_bin};
 use crate::gate::{Entry, Grant, Place};
@@ -14,6 +14,7 @@ use crate::parameter::HEDGE_DELAY;
 use crate::policy::breaker::{Admission, Probe, Sign};
 use crate::policy::limit::Ask;
 use crate::policy::{Action, CallPolicy, Event, Room, Shared};
+use crate::recorder::Needed;
 use crate::runtime::Inner;
 use crate::site::{Declaration, Priority};
 use crate::store::TargetKey;
@@ -77,6 +78,8 @@ pub(super) struct Flight<'a> {
     pub(super) shown: Option<Shown>,
     /// What is handed to the calls inside this one.
     pub(super) context: Option<Context>,
+    /// Whether it is itself made inside of something.
+    surrounded: bool,
 }
 
 impl<'a> Flight<'a> {
@@ -91,6 +94,10 @@ impl<'a> Flight<'a> {
     ) -> Self {
         let execution = runtime.next_execution();
         let perceived = perceive(runtime, target, written, execution, bounded);
+        // Of a call of a service its door tells.
+        if perceived.surrounded && function.is_some() {
+            context::tell_begun(runtime.number, target.id);
+        }
         let mut policy = CallPolicy::new(perceived.limits);
         policy.limits.seed ^= execution;
         Self {
@@ -115,7 +122,10 @@ impl<'a> Flight<'a> {
             trail: None,
             shown: None,
             // A service call has no calls inside it.
-            context: written.function.then(|| perceived.context(function.map(|site| Around { site, execution }))),
+            context: written
+                .function
+                .then(|| perceived.context(function.map(|site| Around { site, execution, runtime: runtime.number }))),
+            surrounded: perceived.surrounded,
             policy,
         }
     }
@@ -207,6 +217,12 @@ impl<'a> Flight<'a> {
         };
         if let Some(class) = ended {
             self.note(class);
+            if let Some(context) = self.context.as_mut().filter(|context| !context.called.is_empty()) {
+                match event {
+                    Event::TimedOut => context.called.cut_off(),
+                    _ => context.called.let_go(),
+                }
+            }
         }
         let before = self.policy.retries();
         if ended.is_some_and(Class::is_retryable) {
@@ -374,6 +390,28 @@ impl<'a> Flight<'a> {
         }
     }
 
+    /// A call of a function has ended: notes what the calls inside it did to it, and tells the function around it how it
+    /// went. One that its caller dropped says nothing.
+    #[inline]
+    pub(super) fn tell_ended(&mut self, failed: bool) {
+        if self.surrounded {
+            context::tell_ended(self.runtime.number, self.target.id, failed);
+        }
+        if let Some(context) = self.context.as_mut().filter(|context| !context.called.is_empty()) {
+            let called = std::mem::take(&mut context.called);
+            self.record_needs(&called, failed);
+        }
+    }
+
+    #[inline(never)]
+    fn record_needs(&self, called: &Called, failed: bool) {
+        let operations = called.iter().map(Some).chain(called.is_more().then_some(None));
+        for operation in operations {
+            let needed = Needed { function: self.target.id, operation, failed, ended: self.now };
+            self.runtime.recorder.record_need(&needed);
+        }
+    }
+
     /// Writes down a call that waited for something else than an attempt since it was last looked at.
     pub(super) fn finish_after_waiting(&mut self, ending: Ending) {
         self.look_up();
@@ -440,6 +478,9 @@ impl Drop for Flight<'_> {
     fn drop(&mut self) {
         if self.finished {
             return;
+        }
+        if self.surrounded && self.function.is_some() {
+            context::tell_dropped(self.runtime.number, self.target.id);
         }
         self.look_up();
         self.finish(Ending::Cancelled);

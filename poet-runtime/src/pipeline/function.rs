@@ -172,7 +172,7 @@ where
             if call.kept.is_some() {
                 keep::<T, F>(&bound, site, &call, &value, &mut flight, leader);
             }
-            tell(&mut flight);
+            tell_answered(&mut flight);
             flight.finish(Ending::Done);
             return value;
         }
@@ -249,7 +249,7 @@ fn stand_in<T>(mut flight: Flight<'_>, old: T) -> T {
     if let Some(context) = &mut flight.context {
         context.warnings.push(format!("{}_{}_stale", key.service, key.operation));
     }
-    tell(&mut flight);
+    tell_answered(&mut flight);
     flight.finish_after_waiting(Ending::Fallback);
     old
 }
@@ -328,7 +328,7 @@ pub(super) fn take_off<'a, T>(bound: &'a Bound, site: &'static Site, call: &Call
 
 /// Ends a call that no fallback answered.
 pub(super) fn conclude<T>(mut flight: Flight<'_>, judge: &Judge<'_, T>, answer: Answer<T>, ending: Ending) -> T {
-    tell(&mut flight);
+    tell(&mut flight, !matches!(answer, Answer::Good(_)));
     flight.finish(ending);
     match answer {
         Answer::Good(value) | Answer::Failed(value) => value,
@@ -339,13 +339,19 @@ pub(super) fn conclude<T>(mut flight: Flight<'_>, judge: &Judge<'_, T>, answer: 
 /// Ends a call that its fallback answered; whether that answer is good decides what the call counts as.
 fn land<T>(mut flight: Flight<'_>, judge: &mut Judge<'_, T>, answer: &T) {
     let good = judge.class(answer) == Class::Success;
-    tell(&mut flight);
+    tell(&mut flight, !good);
     flight.finish_after_waiting(if good { Ending::Fallback } else { Ending::Failed });
 }
 
+/// [`tell`] of a call that gives its caller an answer.
+fn tell_answered(flight: &mut Flight<'_>) {
+    tell(flight, false);
+}
+
 /// Hands what happened to the function around this one. Its failures are no failures of a service inside it, so only
-/// retries and warnings go up.
-fn tell(flight: &mut Flight<'_>) {
+/// retries and warnings go up, and whether what its caller gets is an error.
+fn tell(flight: &mut Flight<'_>, failed: bool) {
+    flight.tell_ended(failed);
     let Some(context) = &mut flight.context else { return };
     let retries = context.retries_made;
     if retries > 0 || !context.warnings.is_empty() {

@@ -1,7 +1,7 @@
 //! What is known before a call starts: limits from values in force, pins, and the function around it.
 
 use crate::clock;
-use crate::context::{self, Around, Context};
+use crate::context::{self, Around, Called, Context};
 use crate::outcome::Arm;
 use crate::policy::Limits;
 use crate::policy::jitter;
@@ -48,6 +48,8 @@ pub(super) struct Perceived {
     /// held while another is waited for is how everything comes to a standstill. A service call waits for nothing else.
     pub(super) places: Option<u32>,
     pub(super) learning: Learning,
+    /// Whether it is made inside of something.
+    pub(super) surrounded: bool,
     deferrable: bool,
     /// The deadline of the calls inside this one, and the retries they may make.
     inside: (Instant, u8),
@@ -64,6 +66,7 @@ impl Perceived {
             retries_left: self.inside.1,
             retries_made: 0,
             failed_inside: false,
+            called: Called::default(),
             warnings: Vec::new(),
             around,
         }
@@ -133,6 +136,7 @@ pub(super) fn perceive(runtime: &Inner, target: &Target, written: Written, execu
         priority,
         places: (bounded && !written.function).then_some(u32::from(values.concurrency_limit)),
         learning,
+        surrounded: outer_deadline.is_some(),
         deferrable: deferrable || written.deferrable,
         inside,
     }

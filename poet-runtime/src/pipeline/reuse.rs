@@ -47,6 +47,7 @@ pub(super) fn record(
     // No clock is read for the end: there is nothing to wait for in between.
     let ended = runtime.answers.since_epoch(now);
     runtime.recorder.record_cached(Cached { target: target.id, function, execution, ended, revision });
+    context::tell_ended(runtime.number, target.id, false);
 }
 
 /// How a call of a function begins.
@@ -226,6 +227,7 @@ impl<'a, T> Reuse<'a, T> {
                 Ok(Some(shared)) => match shared.downcast_ref::<Told>() {
                     Some(Ok(value)) => match self.give(value) {
                         Some(answer) => {
+                            flight.tell_ended(false);
                             flight.finish_after_waiting(Ending::Coalesced);
                             return Followed::Answered(answer);
                         }

@@ -8,7 +8,7 @@ use super::driver::{End, drive};
 use super::flight::Flight;
 use super::perceive::{Written, deadline};
 use crate::audit::{Account, Trail, What, Who};
-use crate::context;
+use crate::context::{self, UnderWay};
 use crate::error::{Error, Kind};
 use crate::outcome::{Class, Ending, Shown, Withheld};
 use crate::profile::Profile;
@@ -164,9 +164,26 @@ impl Runtime {
         F: Future<Output = Result<V, Failure>>,
     {
         let target = self.0.registry.service_target(&self.0, call.service, call.operation, call.profile);
+        let under_way = UnderWay::begin(self.0.number, target.id);
+        let result = self.call_aside(&target, call, &mut attempt).await;
+        under_way.end(result.is_err());
+        result
+    }
+
+    /// [`call`](Self::call) that is no call of the function around it, but a part of one.
+    pub(super) async fn call_aside<V, F>(
+        &self,
+        target: &Target,
+        call: &ServiceCall<'_>,
+        attempt: &mut impl FnMut(AttemptContext) -> F,
+    ) -> Result<Answer<V>, Error>
+    where
+        V: Clone + Send + Sync + 'static,
+        F: Future<Output = Result<V, Failure>>,
+    {
         let account = Account::of_call(self, call);
         let trail = account.as_ref().map(|account| account.trail());
-        let (result, landing) = self.call_and_land(&target, call, &trail, &mut attempt).await;
+        let (result, landing) = self.call_and_land(target, call, &trail, attempt).await;
         landing.failed();
         match account {
             None => result,

@@ -13,7 +13,7 @@ use super::result::{Outcome, State, StepResult, Undo};
 use super::room::{Claim, Room};
 use super::schedule::{Act, Course, End, Node, Schedule, Undoable, Undoing};
 use crate::clock;
-use crate::context::{self, Around, Context};
+use crate::context::{self, Around, Called, Context};
 use crate::error::{Error, Kind};
 use crate::health::Condition;
 use crate::runtime::Runtime;
@@ -378,6 +378,7 @@ impl<'r> Voyage<'r> {
             retries_left: u8::MAX,
             retries_made: 0,
             failed_inside: false,
+            called: Called::default(),
             warnings: Vec::new(),
             around: self.inside,
         }
@@ -579,6 +580,9 @@ impl<F: Future + Unpin> Future for Inside<F> {
         let retries = std::mem::take(&mut context.retries_made);
         let failed = std::mem::take(&mut context.failed_inside);
         let warnings = std::mem::take(&mut context.warnings);
+        if !context.called.is_empty() {
+            context::tell_called(&std::mem::take(&mut context.called));
+        }
         if retries > 0 || failed || !warnings.is_empty() {
             context::tell_surrounding(retries, failed, warnings);
         }
@@ -596,6 +600,7 @@ fn nothing(like: &Context) -> Context {
         retries_left: like.retries_left,
         retries_made: 0,
         failed_inside: false,
+        called: Called::default(),
         warnings: Vec::new(),
         around: like.around,
     }

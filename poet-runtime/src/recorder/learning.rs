@@ -175,6 +175,7 @@ impl Writer {
                 target.history.forget_before(block_of(evidence, now).0);
                 target.unsent.forget_before(evidence);
             }
+            self.needs.forget_before(evidence);
             let pruned = block_on(self.store.prune(outcomes, evidence));
             let _ = self.noted(pruned);
             let began = self.wall().before(self.settings.audit_retention);

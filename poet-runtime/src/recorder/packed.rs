@@ -4,7 +4,7 @@
 //! minutes, more than any deadline) and classes are bytes. What nobody reads from the ring, the wait that a throttling
 //! service asked for, is left out.
 
-use super::Cached;
+use super::{Cached, Needed};
 use crate::evidence::WAIT_BINS;
 use crate::outcome::{
     Arm, Attempt, Class, Ending, FailureKind, Finished, Hedge, Record, Shown, TargetId, Turn, Withheld,
@@ -30,6 +30,15 @@ const ARM: u32 = 4;
 const HEDGE: u32 = 6;
 /// No failure before this attempt; no reason why there was no other. Half a byte, as what it stands for.
 const NONE: u8 = 15;
+
+/// The highest byte of `execution` in what is neither an attempt nor a call, where it holds something: what a circuit
+/// did that opened, or what a function needed.
+const OPENED: u8 = 1;
+const NEEDED: u8 = 2;
+/// Of what a function needed: that it called more than is told apart, that the call failed, that itself did.
+const BEYOND: u8 = 1;
+const CALL_FAILED: u8 = 2;
+const FAILED: u8 = 4;
 
 /// A [`Record`] in 56 bytes.
 #[derive(Clone, Copy, Debug)]
@@ -124,7 +133,7 @@ impl Packed {
             Turn::Opened { blamed, relapsed } => {
                 let mut bytes = [0; 8];
                 bytes[..blamed.len()].copy_from_slice(&blamed);
-                bytes[7] = 1;
+                bytes[7] = OPENED;
                 self.execution = u64::from_le_bytes(bytes);
                 self.holds = if relapsed { RELAPSED } else { 0 };
             }
@@ -137,7 +146,7 @@ impl Packed {
 
     fn turned(&self) -> Turn {
         let bytes = self.execution.to_le_bytes();
-        if bytes[7] == 0 {
+        if bytes[7] != OPENED {
             let took = |millis: u32| Duration::from_millis(u64::from(millis));
             return Turn::Closed { down_for: took(self.attempt_took), back_after: took(self.call_took) };
         }
@@ -167,6 +176,36 @@ impl Packed {
             retries: 0,
             shown: 0,
         }
+    }
+
+    /// What a function needed. Neither an attempt nor a call either.
+    #[cold]
+    pub(super) fn needed(needed: &Needed, epoch: Instant) -> Self {
+        let mut packed = Self::pack(&Record::new(needed.function, 0, needed.ended), epoch);
+        let (operation, mut marks) = match needed.operation {
+            None => (0, BEYOND),
+            Some((operation, failed)) => (operation.0, if failed { CALL_FAILED } else { 0 }),
+        };
+        marks |= if needed.failed { FAILED } else { 0 };
+        let [a, b, c, d] = operation.to_le_bytes();
+        packed.execution = u64::from_le_bytes([a, b, c, d, marks, 0, 0, NEEDED]);
+        packed
+    }
+
+    /// What a function needed, where it is that.
+    #[inline]
+    pub(super) fn as_needed(&self, epoch: Instant) -> Option<Needed> {
+        if self.holds & (ATTEMPT | CALL) != 0 {
+            return None;
+        }
+        let [a, b, c, d, marks, _, _, NEEDED] = self.execution.to_le_bytes() else { return None };
+        let operation = (TargetId(u32::from_le_bytes([a, b, c, d])), marks & CALL_FAILED != 0);
+        Some(Needed {
+            function: TargetId(self.target),
+            operation: (marks & BEYOND == 0).then_some(operation),
+            failed: marks & FAILED != 0,
+            ended: epoch + Duration::from_nanos(self.ended & !MARKS),
+        })
     }
 
     pub(super) fn unpack(&self, epoch: Instant) -> Record {
@@ -356,6 +395,29 @@ mod tests {
         };
         assert!(same(&Packed::cached(&cached).unpack(epoch), &record));
         assert_eq!(format!("{:?}", Packed::cached(&cached)), format!("{:?}", Packed::pack(&record, epoch)));
+    }
+
+    #[test]
+    fn what_a_function_needed_comes_out_as_it_went_in_and_is_told_from_all_else() {
+        let epoch = Instant::now();
+        let ended = epoch + Duration::from_nanos(123_456_789_012 / 256 * 256);
+        let operations = [None, Some((TargetId(0), false)), Some((TargetId(u32::MAX), true))];
+        for (operation, failed) in operations.into_iter().flat_map(|operation| [(operation, true), (operation, false)])
+        {
+            let needed = Needed { function: TargetId(9), operation, failed, ended };
+            assert_eq!(Packed::needed(&needed, epoch).as_needed(epoch), Some(needed));
+        }
+        let opened = Turn::Opened { blamed: [2; FailureKind::ALL.len()], relapsed: false };
+        let closed = Turn::Closed { down_for: Duration::ZERO, back_after: Duration::ZERO };
+        for turn in [opened, closed] {
+            let record = Record { turn: Some(turn), ..Record::new(TargetId(9), 0, epoch) };
+            assert_eq!(Packed::pack(&record, epoch).as_needed(epoch), None);
+        }
+        let call = Record {
+            call: Some(Finished::of(Ending::Done)),
+            ..Record::new(TargetId(9), u64::from(NEEDED) << 56, epoch)
+        };
+        assert_eq!(Packed::pack(&call, epoch).as_needed(epoch), None);
     }
 
     #[test]

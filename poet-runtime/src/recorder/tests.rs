@@ -3,7 +3,9 @@ use crate::audit::{AuditCounts, AuditEntry, AuditFilter, AuditKey};
 use crate::evidence::Key;
 use crate::outcome::{Attempt, Class, Ending, FailureKind, Finished};
 use crate::store::conformance::{change, target};
-use crate::store::{Batch, BoxFuture, MemoryStore, OutcomeRow, ParameterChange, ParameterKey, Published, Settlement};
+use crate::store::{
+    Batch, BoxFuture, MemoryStore, Need, OutcomeRow, ParameterChange, ParameterKey, Published, Settlement,
+};
 use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
@@ -105,6 +107,10 @@ impl Store for Moody {
 
     fn evidence<'a>(&'a mut self, target: &'a TargetKey, since: i64) -> BoxFuture<'a, Result<History, StoreError>> {
         self.inner.evidence(target, since)
+    }
+
+    fn needs(&mut self, since_hour: i64) -> BoxFuture<'_, Result<Vec<Need>, StoreError>> {
+        self.inner.needs(since_hour)
     }
 
     fn parameters(&mut self) -> BoxFuture<'_, Result<Vec<ParameterRow>, StoreError>> {

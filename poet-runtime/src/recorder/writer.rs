@@ -6,13 +6,14 @@
 use super::block_on::block_on;
 use super::learning::Target;
 use super::ledger::Taken;
+use super::needs::{Needed, Needs};
 use super::{Answer, Directory, KeyOf, RecorderSettings, Shared, lock};
 use crate::audit::AuditKey;
 use crate::clock::{self, Wall};
-use crate::evidence::History;
+use crate::evidence::{History, Key};
 use crate::learner::siblings::Families;
 use crate::outcome::{Class, Record, TargetId};
-use crate::store::{Batch, MemoryStore, OutcomeRow, ParameterKey, Standing, Store, StoreError};
+use crate::store::{Batch, MemoryStore, OutcomeRow, ParameterKey, Standing, Store, StoreError, TargetKey};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem;
@@ -64,6 +65,8 @@ pub(super) struct Writer {
     under_way: HashMap<(TargetId, u64), Class>,
     unsent: VecDeque<OutcomeRow>,
     unsent_folded: u64,
+    /// What functions felt of what they call, as far as the store has not taken it.
+    pub(super) needs: Needs,
     /// The revision of every learned value, and what it is.
     pub(super) applied: HashMap<ParameterKey, (u64, Standing)>,
     failures: u32,
@@ -104,6 +107,7 @@ impl Writer {
             under_way: HashMap::new(),
             unsent: VecDeque::new(),
             unsent_folded: 0,
+            needs: Needs::default(),
             applied: HashMap::new(),
             failures: 0,
             retry_at: now,
@@ -271,10 +275,17 @@ impl Writer {
                 self.touch(id);
             }
         }
+        for (function, hour, executions) in self.needs.merge_all(overflow.needs) {
+            self.leave_untold(function, hour, executions);
+        }
         let mut counts = mem::take(&mut self.counts);
         for _ in 0..self.shared.ring.len() {
-            let Some(record) = self.shared.ring.pop() else { break };
-            let record = record.unpack(self.shared.epoch);
+            let Some(packed) = self.shared.ring.pop() else { break };
+            if let Some(needed) = packed.as_needed(self.shared.epoch) {
+                self.feel(&needed, anchor.wall(needed.ended).hour());
+                continue;
+            }
+            let record = packed.unpack(self.shared.epoch);
             let ended = anchor.wall(record.ended);
             counts.clear();
             counts.observe(ended.hour(), &record);
@@ -294,6 +305,23 @@ impl Writer {
         self.unsent.drain(..surplus);
         self.fold(surplus as u64);
         lock(&self.shared.health).unsent = self.unsent.len();
+    }
+
+    /// Counts what an execution of a function felt of one of its calls.
+    fn feel(&mut self, needed: &Needed, hour: i64) {
+        if !self.needs.add(needed, hour) {
+            self.leave_untold(needed.function, hour, 1);
+        }
+    }
+
+    /// Counts executions of a function of which it is not told what one of their calls did to them.
+    fn leave_untold(&mut self, function: TargetId, hour: i64, executions: u64) {
+        let mut counts = History::default();
+        counts.add(hour, Key::Untold, executions);
+        let this_hour = self.wall().hour();
+        if let Some(target) = self.target(function) {
+            target.add(&counts, this_hour);
+        }
     }
 
     fn touch(&mut self, id: TargetId) {
@@ -355,9 +383,14 @@ impl Writer {
         }
     }
 
+    fn name(&self, id: TargetId) -> Option<TargetKey> {
+        self.targets.get(&id).map(|target| target.key.clone()).or_else(|| self.directory.target(id))
+    }
+
     fn has_unsent(&self) -> bool {
         !self.unsent.is_empty()
             || self.unsent_folded > 0
+            || !self.needs.is_empty()
             || self.shared.ledger.has_news()
             || self.targets.values().any(|t| !t.unsent.is_empty())
     }
@@ -382,8 +415,11 @@ impl Writer {
                 batch.evidence.push((target.key.clone(), mem::take(&mut target.unsent)));
                 ids.push(id);
             }
+            let needs = mem::take(&mut self.needs);
+            batch.needs = needs.named(|id| self.name(id));
             let stored = block_on(self.store.append(&batch));
             if let Err(error) = self.noted(stored) {
+                self.needs = needs;
                 self.put_back(batch, &ids);
                 return Err(error);
             }

@@ -2,7 +2,7 @@
 //!
 //! `schema` counts the incompatible changes. New fields may come at any time without one.
 
-use super::{Cascade, Execution, InForce, Outages, Report, Target, Times};
+use super::{Cascade, Dependency, Execution, InForce, Outages, Report, Share, Target, Times};
 use crate::outcome::{FailureKind, Withheld};
 use crate::store::{ParameterChange, ParameterRow, TargetKey};
 use serde_json::{Map, Value, json};
@@ -83,6 +83,9 @@ fn target(target: &Target) -> Value {
         "latency": target.latency.map(times),
         "given_up": target.given_up,
         "call_time": target.call_time.map(times),
+        "needs": target.needs.iter().map(dependency).collect::<Vec<_>>(),
+        "needs_untold": target.untold,
+        "felt_by": target.felt_by.iter().map(dependency).collect::<Vec<_>>(),
         "parameters": target.parameters.iter().map(in_force).collect::<Vec<_>>(),
     });
     named(&target.key, body)
@@ -106,6 +109,25 @@ fn outages(outages: &Outages) -> Value {
         "cascade_risk": risk.as_str(),
         "cascade": { "rank": rank, "interval": [interval.0, interval.1], "hours": hours },
     })
+}
+
+fn dependency(dependency: &Dependency) -> Value {
+    let share = |share: Share| {
+        json!({
+            "executions": share.executions,
+            "failed": share.failed,
+            "failure_rate": share.estimate,
+            "interval": [share.interval.0, share.interval.1],
+        })
+    };
+    let body = json!({
+        "called": dependency.felt.called,
+        "failed": dependency.felt.failed,
+        "then": share(dependency.then),
+        "otherwise": share(dependency.otherwise),
+        "lost": dependency.lost,
+    });
+    named(&dependency.other, body)
 }
 
 fn times(times: Times) -> Value {

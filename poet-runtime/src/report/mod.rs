@@ -5,6 +5,7 @@
 //! running process would.
 
 pub mod json;
+mod needs;
 mod outages;
 pub mod text;
 
@@ -18,10 +19,13 @@ use crate::learner::degradation;
 use crate::outcome::{Ending, FailureKind};
 use crate::parameter::{self, ATTEMPT_TIMEOUT, MAX_RETRIES, Parameter};
 use crate::profile::Profile;
-use crate::store::{OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Standing, Store, StoreError, TargetKey};
+use crate::store::{
+    Need, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Standing, Store, StoreError, TargetKey,
+};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use needs::{Dependency, ENOUGH, Share};
 pub use outages::{Cascade, CascadeRisk, Outages};
 
 /// How far back evidence is read.
@@ -52,6 +56,8 @@ pub struct Rows {
     pub store: String,
     /// Each service and operation with its evidence and its newest calls, newest first.
     pub targets: Vec<(TargetKey, History, Vec<OutcomeRow>)>,
+    /// What functions felt of what they call.
+    pub needs: Vec<Need>,
     /// What was learned.
     pub parameters: Vec<ParameterRow>,
     /// Every move, oldest first.
@@ -110,6 +116,12 @@ pub struct Target {
     pub given_up: u64,
     /// How long the newest calls took as a whole, with their retries and waits.
     pub call_time: Option<Times>,
+    /// What it calls, where it is a function; where a failure costs it most first.
+    pub needs: Vec<Dependency>,
+    /// Its executions that called more operations than are told apart: what is beyond them is not in [`Target::needs`].
+    pub untold: u64,
+    /// The functions that call it; which feels its failures most first.
+    pub felt_by: Vec<Dependency>,
     /// Its parameters: those that were learned, and those that could be.
     pub parameters: Vec<InForce>,
 }
@@ -215,8 +227,11 @@ impl Report {
     pub async fn gather_within(store: &mut dyn Store, scope: &Scope, now: Wall) -> Result<Self, StoreError> {
         let within = |target: &TargetKey| scope.service.as_ref().is_none_or(|service| target.service == *service);
         let mut rows = Rows { store: store.describe(), folded: store.folded().await?, ..Rows::default() };
+        let since = now.before(EVIDENCE).hour();
+        rows.needs = store.needs(since).await?;
+        rows.needs.retain(|need| within(&need.function) || within(&need.operation));
         for target in store.targets().await?.into_iter().filter(within) {
-            let history = store.evidence(&target, now.before(EVIDENCE).hour()).await?;
+            let history = store.evidence(&target, since).await?;
             let outcomes = store.outcomes(Some(&target), scope.executions.max(RECENT_CALLS)).await?;
             rows.targets.push((target, history, outcomes));
         }
@@ -230,7 +245,7 @@ impl Report {
     /// Makes a report of what was read, with this many calls listed.
     #[must_use]
     pub fn of(rows: Rows, executions: usize, now: Wall) -> Self {
-        let Rows { store, mut targets, parameters, mut changes, folded } = rows;
+        let Rows { store, mut targets, needs, parameters, mut changes, folded } = rows;
         targets.sort_by(|a, b| a.0.cmp(&b.0));
         let mut newest: Vec<OutcomeRow> = targets.iter().flat_map(|(_, _, outcomes)| outcomes).cloned().collect();
         newest.sort_by_key(|row| std::cmp::Reverse((row.ended, row.execution)));
@@ -238,7 +253,11 @@ impl Report {
         let executions = newest.into_iter().map(|outcome| Execution::of(outcome, &changes)).collect();
         let targets = targets
             .into_iter()
-            .map(|(key, history, outcomes)| Target::of(key, &history, &outcomes, (&parameters, &changes), now))
+            .map(|(key, history, outcomes)| Target {
+                needs: needs::needs(&key, &needs),
+                felt_by: needs::felt_by(&key, &needs),
+                ..Target::of(key, &history, &outcomes, (&parameters, &changes), now)
+            })
             .collect();
         changes.sort_by_key(|change| std::cmp::Reverse(change.new.revision));
         Self { store, taken: now, targets, changes, executions, folded }
@@ -294,6 +313,9 @@ impl Target {
             latency: Times::of_sketch(&sketch),
             given_up: sketch.censored() as u64,
             call_time: Times::of(&mut times),
+            needs: Vec::new(),
+            untold: count(Key::Untold),
+            felt_by: Vec::new(),
             // What was answered without asking the service had no limits.
             parameters: in_force(&key, outcomes.iter().find(|row| row.attempts > 0), parameters, changes),
             key,

@@ -299,3 +299,67 @@ fn what_a_person_decided_is_told_apart_from_what_was_learned_and_from_what_was_t
         assert_eq!(by_a_person, standing != Standing::Reset);
     }
 }
+
+/// A function that calls two operations, one of them once only.
+fn needing() -> MemoryStore {
+    use crate::evidence::Felt;
+    let mut store = store();
+    let function = target("shop", "orders::sync");
+    let mut history = History::default();
+    history.add(at(0).hour(), Key::Call(Ending::Done), 1_000);
+    history.add(at(0).hour(), Key::Untold, 2);
+    let felt = Felt { called: 1_203, failed: 49, failed_then: 45, failed_otherwise: 3 };
+    let need = |operation, felt| (at(0).hour(), Need { function: function.clone(), operation, felt });
+    let needs = vec![
+        need(crm(), felt),
+        need(target("billing", "list"), Felt { called: 3, failed: 3, failed_then: 3, failed_otherwise: 0 }),
+    ];
+    let evidence = vec![(function.clone(), history)];
+    ready(store.append(&Batch { evidence, needs, ..Batch::default() })).unwrap();
+    store
+}
+
+#[test]
+fn a_function_says_what_it_needs_and_a_service_who_feels_it() {
+    let report = ready(Report::gather(&mut needing(), at(60))).unwrap();
+    let text = text::report(&report, Style::Plain);
+    for line in text.lines() {
+        assert!(line.chars().count() <= text::WIDTH, "{} columns: {line}", line.chars().count());
+    }
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        "needs salesforce_crm.update_contact: called in 1,203 executions, failed in 4.1 % of them; then 91 % of executions \
+         failed (0.3 % otherwise), 90 % intervals 84-97 % and 0.1-0.6 %",
+        "billing.list: called in 3 executions, failed in 3: too few to say what follows",
+        "2 executions called more than is told apart here",
+        "felt by shop.orders::sync: called it in 1,203 executions, it failed in 4.1 % of them; then 91 %",
+        "felt by shop.orders::sync: called it in 3 executions, it failed in 3: too few to say",
+    ] {
+        assert!(words.contains(part), "{part:?} is not in\n{text}");
+    }
+}
+
+#[test]
+fn needs_have_stable_names_in_json_and_no_share_where_there_are_too_few() {
+    let report = ready(Report::gather(&mut needing(), at(60))).unwrap();
+    let value = json::report(&report);
+    let function = value["targets"].as_array().unwrap().iter().find(|target| target["service"] == "shop").unwrap();
+    let (crm, billing) = (&function["needs"][0], &function["needs"][1]);
+    assert_eq!((&crm["service"], &crm["operation"]), (&"salesforce_crm".into(), &"update_contact".into()));
+    assert_eq!((&crm["called"], &crm["failed"]), (&1_203.into(), &49.into()));
+    assert_eq!((&crm["then"]["executions"], &crm["then"]["failed"]), (&49.into(), &45.into()));
+    assert!(crm["then"]["failure_rate"].as_f64().unwrap() > 0.9 && crm["lost"].as_f64().unwrap() > 40.0, "{crm}");
+    assert_eq!(crm["otherwise"]["executions"], 1_154);
+    assert!(billing["then"]["failure_rate"].is_null() && billing["lost"].is_null(), "{billing}");
+    assert!(billing["then"]["interval"][0].as_f64().unwrap() < 0.6, "{billing}");
+    assert_eq!(function["needs_untold"], 2);
+    assert_eq!(value["targets"][1]["felt_by"][0]["service"], "shop");
+}
+
+#[test]
+fn the_report_of_one_service_says_who_of_the_others_feels_it() {
+    let scope = Scope { service: Some("salesforce_crm".to_owned()), ..Scope::default() };
+    let report = ready(Report::gather_within(&mut needing(), &scope, at(60))).unwrap();
+    assert_eq!(report.targets.len(), 1);
+    assert_eq!(report.targets[0].felt_by[0].other, target("shop", "orders::sync"));
+}

@@ -10,6 +10,8 @@ use crate::parameter::{self, Parameter, Unit};
 use crate::store::{ParameterChange, ParameterRow, Realised, Standing, TargetKey};
 use std::time::Duration;
 
+mod needs;
+
 /// The widest line that is written, as far as names allow.
 pub const WIDTH: usize = 100;
 
@@ -172,6 +174,7 @@ fn summary(out: &mut Lines, target: &Target) {
     if let Some(times) = target.call_time {
         facts.push(("calls took", format!("{} (the newest {}, waits included)", spread(times), times.count)));
     }
+    facts.extend(needs::facts(target));
     for (label, fact) in facts {
         out.wrapped_after(&format!("  {label:<12} "), &fact);
     }

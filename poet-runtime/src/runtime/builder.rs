@@ -15,7 +15,7 @@ use crate::site::Learning;
 use crate::store::{MemoryStore, Store};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Assembles a [`Runtime`].
 ///
@@ -208,12 +208,16 @@ impl Builder {
             deferral,
             auditor,
             run,
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             // Even; those of fresh answers from the cache are odd.
             executions: AtomicU64::new(2),
             extensions: std::sync::Mutex::default(),
         }))
     }
 }
+
+/// The number of the next runtime.
+static NUMBERS: AtomicU32 = AtomicU32::new(0);
 
 /// The runtime of a process whose author said nothing.
 pub(super) fn discover() -> Runtime {

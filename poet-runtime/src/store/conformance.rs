@@ -3,14 +3,14 @@
 //! Each claim panics, with what it found, if the store breaks it. A store across the network passes the same list.
 
 use super::{
-    Batch, BoxFuture, Good, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Realised, Settlement,
-    Standing, Store, TargetKey, Trouble,
+    Batch, BoxFuture, Good, Need, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Realised,
+    Settlement, Standing, Store, TargetKey, Trouble,
 };
 use crate::audit::{
     AccessRule, AuditCounts, AuditEntry, AuditFilter, AuditKey, Decision, Declared, Detail, Validation, What, Who,
 };
 use crate::clock::Wall;
-use crate::evidence::{AttemptClass, History, Key};
+use crate::evidence::{AttemptClass, Felt, History, Key};
 use crate::outcome::{Ending, FailureKind, Withheld};
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ claims![
     an_outcome_comes_back_whole,
     outcomes_come_newest_first_by_target_and_within_the_limit,
     folded_records_add_up,
+    needs_add_up_by_function_and_operation_since_an_hour,
+    pruning_takes_needs_of_old_hours,
     a_first_move_is_in_force_and_in_the_history,
     a_move_from_a_stale_revision_changes_nothing,
     a_store_that_lost_the_parameter_takes_the_move_and_counts_on,
@@ -175,6 +177,7 @@ async fn every_kind_of_evidence_comes_back(store: &mut dyn Store) {
         keys.extend([Key::Attempt(AttemptClass::Failure(kind)), Key::Retried(1, kind), Key::Recovered(15, kind)]);
     }
     keys.extend(Ending::ALL.map(Key::Call));
+    keys.push(Key::Untold);
     let mut history = History::default();
     for (n, key) in (1..).zip(keys) {
         history.add(5, key, n);
@@ -220,6 +223,35 @@ async fn folded_records_add_up(store: &mut dyn Store) {
         store.append(&Batch { folded, ..Batch::default() }).await.expect("a batch is appended");
     }
     assert_eq!(store.folded().await.expect("folded"), 7);
+}
+
+/// What the function `orders` felt of a service.
+fn need(service: &str, felt: Felt) -> Need {
+    Need { function: target("orders"), operation: target(service), felt }
+}
+
+async fn needing(store: &mut dyn Store, needs: Vec<(i64, Need)>) {
+    store.append(&Batch { needs, ..Batch::default() }).await.expect("a batch is appended");
+}
+
+async fn needs_add_up_by_function_and_operation_since_an_hour(store: &mut dyn Store) {
+    assert_eq!(store.needs(i64::MIN).await.expect("needs"), []);
+    let (lost, well) = (Felt::once(true, true), Felt::once(false, false));
+    needing(store, vec![(9, need("crm", lost)), (10, need("crm", well)), (10, need("billing", well))]).await;
+    needing(store, vec![(10, need("crm", lost)), (10, need("crm", Felt::once(false, true)))]).await;
+    let felt = Felt { called: 3, failed: 1, failed_then: 1, failed_otherwise: 1 };
+    assert_eq!(store.needs(10).await.expect("needs"), [need("billing", well), need("crm", felt)]);
+    let felt = Felt { called: 4, failed: 2, failed_then: 2, failed_otherwise: 1 };
+    assert_eq!(store.needs(i64::MIN).await.expect("needs"), [need("billing", well), need("crm", felt)]);
+    assert_eq!(store.needs(11).await.expect("needs"), []);
+}
+
+async fn pruning_takes_needs_of_old_hours(store: &mut dyn Store) {
+    let once = Felt::once(true, false);
+    needing(store, vec![(9, need("crm", once)), (10, need("crm", once)), (8, need("billing", once))]).await;
+    assert_eq!(store.prune(Wall::from_millis(0), 10).await.expect("pruning"), 2);
+    assert_eq!(store.needs(i64::MIN).await.expect("needs"), [need("crm", once)]);
+    assert_eq!(store.prune(Wall::from_millis(0), 10).await.expect("pruning"), 0);
 }
 
 async fn a_first_move_is_in_force_and_in_the_history(store: &mut dyn Store) {

@@ -1,12 +1,12 @@
 //! A store that forgets everything with the process: for tests, simulations, and where no file can be written.
 
 use super::{
-    Batch, BoxFuture, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Settlement, Store,
+    Batch, BoxFuture, Need, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Settlement, Store,
     StoreError, TargetKey, Trouble,
 };
 use crate::audit::{AuditCounts, AuditEntry, AuditFilter, AuditKey};
 use crate::clock::Wall;
-use crate::evidence::History;
+use crate::evidence::{Felt, History};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +23,8 @@ struct Tables {
     /// No outcome ended before.
     oldest: Option<Wall>,
     evidence: BTreeMap<TargetKey, History>,
+    /// By function and operation, then by hour.
+    needs: BTreeMap<(TargetKey, TargetKey), BTreeMap<i64, Felt>>,
     parameters: BTreeMap<ParameterKey, ParameterRow>,
     changes: Vec<ParameterChange>,
     folded: u64,
@@ -61,6 +63,10 @@ impl Tables {
         self.outcomes.drain(..surplus);
         for (target, delta) in batch.evidence.iter().filter(|(_, delta)| !delta.is_empty()) {
             self.evidence.entry(target.clone()).or_default().merge(delta);
+        }
+        for (hour, Need { function, operation, felt }) in &batch.needs {
+            let hours = self.needs.entry((function.clone(), operation.clone())).or_default();
+            hours.entry(*hour).or_default().merge(felt);
         }
         self.folded = self.folded.saturating_add(batch.folded);
         self.write_down(&batch.audit);
@@ -114,6 +120,15 @@ impl Tables {
         self.evidence.get(target).map(|history| history.since(since_hour)).unwrap_or_default()
     }
 
+    fn needs(&self, since_hour: i64) -> Vec<Need> {
+        let summed = self.needs.iter().map(|((function, operation), hours)| {
+            let mut felt = Felt::default();
+            hours.range(since_hour..).for_each(|(_, of_hour)| felt.merge(of_hour));
+            Need { function: function.clone(), operation: operation.clone(), felt }
+        });
+        summed.filter(|need| need.felt.called > 0).collect()
+    }
+
     fn publish(&mut self, change: &ParameterChange, expected: Option<u64>) -> Published {
         if let Some(now) = self.parameters.get(&change.new.key).filter(|row| Some(row.revision) != expected) {
             return Published::Superseded(now.clone());
@@ -148,6 +163,12 @@ impl Tables {
                 gone -= history.len();
             }
         }
+        for hours in self.needs.values_mut() {
+            gone += hours.len();
+            *hours = hours.split_off(&evidence_hour);
+            gone -= hours.len();
+        }
+        self.needs.retain(|_, hours| !hours.is_empty());
         gone as u64
     }
 }
@@ -190,6 +211,11 @@ impl Store for MemoryStore {
     ) -> BoxFuture<'a, Result<History, StoreError>> {
         let history = self.tables().evidence(target, since_hour);
         answer(history)
+    }
+
+    fn needs(&mut self, since_hour: i64) -> BoxFuture<'_, Result<Vec<Need>, StoreError>> {
+        let needs = self.tables().needs(since_hour);
+        answer(needs)
     }
 
     fn parameters(&mut self) -> BoxFuture<'_, Result<Vec<ParameterRow>, StoreError>> {

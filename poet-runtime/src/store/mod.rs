@@ -14,7 +14,7 @@ pub use sqlite::SqliteStore;
 
 use crate::audit::{AuditCounts, AuditEntry, AuditFilter, AuditKey};
 use crate::clock::Wall;
-use crate::evidence::History;
+use crate::evidence::{Felt, History};
 use crate::outcome::{Ending, FailureKind, Withheld};
 use std::fmt;
 use std::future::Future;
@@ -66,6 +66,17 @@ pub struct OutcomeRow {
     pub withheld: Option<Withheld>,
 }
 
+/// What a function felt of an operation that it calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// The function, under the name its own calls have.
+    pub function: TargetKey,
+    /// What it called.
+    pub operation: TargetKey,
+    /// How its executions went.
+    pub felt: Felt,
+}
+
 /// What one flush adds, all or nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
@@ -73,6 +84,8 @@ pub struct Batch {
     pub outcomes: Vec<OutcomeRow>,
     /// Counts to be added.
     pub evidence: Vec<(TargetKey, History)>,
+    /// What functions felt of what they call, to be added at that hour.
+    pub needs: Vec<(i64, Need)>,
     /// Records that came when the queue was full: in the evidence, but without an outcome row.
     pub folded: u64,
     /// What is written down about calls, where their audit is on; one of an execution that is there and has not ended
@@ -88,6 +101,7 @@ impl Batch {
     pub fn is_empty(&self) -> bool {
         self.outcomes.is_empty()
             && self.evidence.is_empty()
+            && self.needs.is_empty()
             && self.folded == 0
             && self.audit.is_empty()
             && self.audit_dropped == 0
@@ -356,6 +370,9 @@ pub trait Store: Send + fmt::Debug {
     fn evidence<'a>(&'a mut self, target: &'a TargetKey, since_hour: i64)
     -> BoxFuture<'a, Result<History, StoreError>>;
 
+    /// What every function has felt of every operation it calls since an hour, summed up over all processes.
+    fn needs(&mut self, since_hour: i64) -> BoxFuture<'_, Result<Vec<Need>, StoreError>>;
+
     /// Every parameter that has moved, with its present value.
     fn parameters(&mut self) -> BoxFuture<'_, Result<Vec<ParameterRow>, StoreError>>;
 
@@ -388,8 +405,8 @@ pub trait Store: Send + fmt::Debug {
     /// The sum of [`Batch::folded`] over the life of the store.
     fn folded(&mut self) -> BoxFuture<'_, Result<u64, StoreError>>;
 
-    /// Deletes outcomes that ended before `outcomes` and counts of hours before `evidence_hour`, in slices. Returns
-    /// how many rows went.
+    /// Deletes outcomes that ended before `outcomes` and counts of hours before `evidence_hour`, those of needs
+    /// among them, in slices. Returns how many rows went.
     fn prune(&mut self, outcomes: Wall, evidence_hour: i64) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// Adds entries of the audit, all or none; they are on disk, and outlive a power cut, when this returns.

@@ -5,8 +5,8 @@
 use poet_runtime::Clock;
 use poet_runtime::audit::{AuditCounts, AuditEntry, AuditFilter, AuditKey};
 use poet_runtime::store::{
-    Batch, BoxFuture, MemoryStore, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Settlement,
-    Store, StoreError, TargetKey,
+    Batch, BoxFuture, MemoryStore, Need, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published,
+    Settlement, Store, StoreError, TargetKey,
 };
 use poet_runtime::{Wall, evidence::History};
 use serde_json::{Value, json};
@@ -102,6 +102,10 @@ impl Store for Watched {
         since_hour: i64,
     ) -> BoxFuture<'a, Result<History, StoreError>> {
         self.store.evidence(target, since_hour)
+    }
+
+    fn needs(&mut self, since_hour: i64) -> BoxFuture<'_, Result<Vec<Need>, StoreError>> {
+        self.store.needs(since_hour)
     }
 
     fn parameters(&mut self) -> BoxFuture<'_, Result<Vec<ParameterRow>, StoreError>> {

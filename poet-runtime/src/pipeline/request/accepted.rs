@@ -80,8 +80,9 @@ pub(crate) async fn ask(
         deadline: within,
         ..ServiceCall::new(&request.service, caller.asks_as(), request.profile)
     };
-    let asked = async |attempt| caller.ask(request, token, attempt).await.map(Arc::new);
-    let answer = runtime.call(&call, asked).await?;
+    let target = runtime.0.registry.service_target(&runtime.0, call.service, call.operation, call.profile);
+    let mut asked = async |attempt| caller.ask(request, token, attempt).await.map(Arc::new);
+    let answer = runtime.call_aside(&target, &call, &mut asked).await?;
     Ok(Arc::into_inner(answer.value).expect("only identical calls share an answer, and this is none"))
 }
 

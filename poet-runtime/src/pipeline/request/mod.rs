@@ -20,7 +20,7 @@ pub(crate) use fallback::Fallbacks;
 use super::service::{AttemptContext, Failure, Keep, Landing};
 use crate::audit::{AccessRule, Account, Declared, Trail, Validation};
 use crate::config::{ServiceConfig, ToolConfig};
-use crate::context;
+use crate::context::{self, UnderWay};
 use crate::error::Error;
 use crate::key::CacheKey;
 use crate::outcome::Shown;
@@ -324,20 +324,27 @@ impl Runtime {
         trail: Option<Trail>,
     ) -> Result<Reply, Error> {
         let mut order = Order { trail, ..Order::keyed(self, request, caller, key) };
-        let look = cached::look(&order);
+        let under_way = UnderWay::begin(self.0.number, order.target.id);
+        let result = self.fetch_ordered(&mut order).await;
+        under_way.end(result.is_err());
+        result
+    }
+
+    async fn fetch_ordered(&self, order: &mut Order) -> Result<Reply, Error> {
+        let look = cached::look(order);
         if let cached::Look::Found(reply) = look {
             return Ok(reply);
         }
         // An answer that may stand in for a failure is better than none for now.
         if !matches!(look, cached::Look::OnError)
-            && let Some(put_off) = deferred::before(&mut order).await
+            && let Some(put_off) = deferred::before(order).await
         {
             return put_off;
         }
-        let (result, landing) = now(&order).await;
+        let (result, landing) = now(order).await;
         match result {
             Ok(reply) => Ok(reply),
-            Err(error) => fallback::settle(&order, look, error, landing).await,
+            Err(error) => fallback::settle(order, look, error, landing).await,
         }
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::{Config, ServiceConfig};
-use crate::context::{Context, inside};
+use crate::context::{Called, Context, inside};
 use crate::pipeline::request::{Caller, Fetched, Request};
 use crate::pipeline::service::{AttemptContext, Failure};
 use crate::plan::{Action, Inputs, Outlook, StepAnswer, StepContext, named};
@@ -248,6 +248,7 @@ fn context() -> Context {
         retries_left: u8::MAX,
         retries_made: 0,
         failed_inside: false,
+        called: Called::default(),
         warnings: Vec::new(),
         around: None,
     }

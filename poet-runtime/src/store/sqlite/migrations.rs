@@ -7,7 +7,7 @@
 use super::schema;
 use rusqlite::{Connection, TransactionBehavior};
 
-const MIGRATIONS: &[&str] = &[schema::V1, schema::V2, schema::V3, schema::V4, schema::V5, schema::V6];
+const MIGRATIONS: &[&str] = &[schema::V1, schema::V2, schema::V3, schema::V4, schema::V5, schema::V6, schema::V7];
 
 /// "poet" in ASCII, in the header of every database of ours.
 const APPLICATION_ID: i64 = 0x706f_6574;
@@ -126,6 +126,18 @@ mod tests {
         assert_eq!((identify(&connection).unwrap(), missing_table(&connection).unwrap()), (Identity::Current, None));
         let n: i64 = connection.query_row("SELECT n FROM counters", [], |row| row.get(0)).unwrap();
         assert_eq!(n, 7);
+    }
+
+    #[test]
+    fn a_database_of_before_the_needs_keeps_what_it_has_and_counts_them_from_now_on() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        apply(&mut connection, &[schema::V1]).unwrap();
+        connection.execute("INSERT INTO targets VALUES (1, 'crm', 'get')", []).unwrap();
+        migrate(&mut connection).unwrap();
+        assert_eq!(missing_table(&connection).unwrap(), None);
+        connection.execute("INSERT INTO needs VALUES (1, 1, 480000, 5, 2, 1, 0)", []).unwrap();
+        let n: i64 = connection.query_row("SELECT count(*) FROM targets", [], |row| row.get(0)).unwrap();
+        assert_eq!(n, 1);
     }
 
     #[test]

@@ -12,12 +12,13 @@ pub(crate) mod codec;
 pub(crate) mod database;
 mod file;
 mod migrations;
+mod needs;
 mod queries;
 mod schema;
 
 use super::memory::storable;
 use super::{
-    Batch, BoxFuture, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Settlement, Store,
+    Batch, BoxFuture, Need, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Settlement, Store,
     StoreError, TargetKey,
 };
 use crate::audit::{AuditCounts, AuditEntry, AuditFilter, AuditKey};
@@ -111,6 +112,10 @@ impl Store for SqliteStore {
         Box::pin(async move {
             self.0.with("reading evidence from", |connection| queries::evidence(connection, target, since_hour))
         })
+    }
+
+    fn needs(&mut self, since_hour: i64) -> BoxFuture<'_, Result<Vec<Need>, StoreError>> {
+        Box::pin(async move { self.0.with("reading needs from", |connection| needs::since(connection, since_hour)) })
     }
 
     fn parameters(&mut self) -> BoxFuture<'_, Result<Vec<ParameterRow>, StoreError>> {

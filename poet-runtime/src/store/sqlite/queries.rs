@@ -1,6 +1,6 @@
 //! What is written and read, one function a method of the store.
 
-use super::{audit, codec, schema};
+use super::{audit, codec, needs, schema};
 use crate::clock::Wall;
 use crate::evidence::{History, Key};
 use crate::outcome::Withheld;
@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Params, ToSql, Transaction, Transa
 use std::collections::HashMap;
 
 /// Rows that one transaction deletes: the writer of another process waits no longer than this takes (about 30 ms).
-const SLICE: i64 = 2_000;
+pub(super) const SLICE: i64 = 2_000;
 
 /// Rows that pruning looks at without finding an old one before it stops. Rows are nearly in the order of ending;
 /// this far apart they are only if a clock was wrong.
@@ -135,6 +135,7 @@ fn add_rows(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()
             upsert.execute(params![target, hour, kind, index, codec::count(n)])?;
         }
     }
+    needs::add(transaction, &mut ids, &batch.needs)?;
     count(transaction, "folded", batch.folded)?;
     audit::write_down(transaction, &batch.audit)?;
     count(transaction, audit::DROPPED, batch.audit_dropped)?;
@@ -372,6 +373,7 @@ fn prune_evidence(connection: &mut Connection, before: i64) -> rusqlite::Result<
             }
             gone += execute(connection, sql, [target, before, SLICE])? as u64;
         }
+        gone += needs::prune(connection, target, before)?;
     }
     Ok(gone)
 }

@@ -11,6 +11,7 @@
 //! | `functions` | a function site | what the program contains |
 //! | `runs` | a process, and when its newest outcome ended | goes with its outcomes |
 //! | `evidence` | a count of one kind in one hour | 90 days; a few hundred kinds an hour and target |
+//! | `needs` | what a function felt of an operation it calls, in one hour | 90 days; eight operations an execution |
 //! | `outcomes` | a finished call | retention, and [`MAX_OUTCOMES`] |
 //! | `parameters` | a value in force | one for each parameter and target |
 //! | `parameter_changes` | a move, never changed or deleted | moves are rare: each needs new evidence |
@@ -31,11 +32,12 @@
 pub(super) const MAX_OUTCOMES: i64 = 20_000_000;
 
 /// Every table; one that is missing from a database of ours means that it is damaged.
-pub(super) const TABLES: [&str; 14] = [
+pub(super) const TABLES: [&str; 15] = [
     "targets",
     "functions",
     "runs",
     "evidence",
+    "needs",
     "outcomes",
     "parameters",
     "parameter_changes",
@@ -252,3 +254,6 @@ CREATE TABLE audit_fields (
 
 CREATE INDEX audit_fields_audit ON audit_fields (audit);
 ";
+
+/// Version 7: what functions feel of the operations they call.
+pub(super) const V7: &str = super::needs::MIGRATION;
