@@ -24,6 +24,7 @@ mod registry;
 mod resource;
 mod scripted;
 mod server;
+mod signing;
 mod sse_faults;
 mod stdio_faults;
 mod streams;
