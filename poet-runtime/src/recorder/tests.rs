@@ -2,7 +2,9 @@ use super::*;
 use crate::evidence::Key;
 use crate::outcome::{Attempt, Class, Ending, FailureKind, Finished};
 use crate::store::conformance::{change, target};
-use crate::store::{Batch, BoxFuture, MemoryStore, OutcomeRow, ParameterChange, ParameterKey, Published, Settlement};
+use crate::store::{
+    Batch, BoxFuture, MemoryStore, OutcomeRow, ParameterChange, ParameterKey, Published, SchemaRow, Settlement,
+};
 use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
@@ -135,6 +137,14 @@ impl Store for Moody {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<OutcomeRow>, StoreError>> {
         self.inner.outcomes(target, limit)
+    }
+
+    fn schemas(&mut self) -> BoxFuture<'_, Result<Vec<SchemaRow>, StoreError>> {
+        self.inner.schemas()
+    }
+
+    fn note_schema<'a>(&'a mut self, row: &'a SchemaRow) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.inner.note_schema(row)
     }
 
     fn folded(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {

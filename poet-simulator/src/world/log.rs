@@ -4,8 +4,8 @@
 
 use poet_runtime::Clock;
 use poet_runtime::store::{
-    Batch, BoxFuture, MemoryStore, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Settlement,
-    Store, StoreError, TargetKey,
+    Batch, BoxFuture, MemoryStore, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, SchemaRow,
+    Settlement, Store, StoreError, TargetKey,
 };
 use poet_runtime::{Wall, evidence::History};
 use serde_json::{Value, json};
@@ -144,6 +144,14 @@ impl Store for Watched {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<OutcomeRow>, StoreError>> {
         self.store.outcomes(target, limit)
+    }
+
+    fn schemas(&mut self) -> BoxFuture<'_, Result<Vec<SchemaRow>, StoreError>> {
+        self.store.schemas()
+    }
+
+    fn note_schema<'a>(&'a mut self, row: &'a SchemaRow) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.store.note_schema(row)
     }
 
     fn folded(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {

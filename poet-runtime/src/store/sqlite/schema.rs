@@ -18,6 +18,7 @@
 //! | `jobs` | a call that was put off | `max_pending` that have not ended; of the others, age and number |
 //! | `job_counts` | how many jobs are in a state | the states |
 //! | `plan_runs` | a run of a plan that has a key or has ended | 10,000 that have ended |
+//! | `schemas` | a schema that an operation was seen with | 32 for each target |
 //! | `plan_steps` | what happened to a step of a run | goes when its run ends |
 //!
 //! Jobs have more indexes than one, because a worker has to find 16 among 100,000 at once. All but the one of their
@@ -28,7 +29,7 @@
 pub(super) const MAX_OUTCOMES: i64 = 20_000_000;
 
 /// Every table; one that is missing from a database of ours means that it is damaged.
-pub(super) const TABLES: [&str; 12] = [
+pub(super) const TABLES: [&str; 13] = [
     "targets",
     "functions",
     "runs",
@@ -41,6 +42,7 @@ pub(super) const TABLES: [&str; 12] = [
     "job_counts",
     "plan_runs",
     "plan_steps",
+    "schemas",
 ];
 
 /// Version 1.
@@ -218,3 +220,15 @@ UPDATE parameter_changes SET standing = 'shadow' WHERE applied = 0;
 
 /// Version 5: by what a service is asked that has taken a job on.
 pub(super) const V5: &str = "ALTER TABLE jobs ADD COLUMN accepted TEXT";
+
+/// Version 6: the schemas of operations, by which it is known when one becomes another.
+pub(super) const V6: &str = "
+CREATE TABLE schemas (
+    id     INTEGER PRIMARY KEY,      -- in the order in which they were seen first
+    target INTEGER NOT NULL REFERENCES targets (id),
+    schema INTEGER NOT NULL,         -- a 64-bit pattern
+    seen   INTEGER NOT NULL,
+    began  INTEGER NOT NULL,         -- whether the operation became another one by it
+    UNIQUE (target, schema)
+) STRICT;
+";
