@@ -356,7 +356,12 @@ impl McpRequest {
             invalidates: self.invalidates.clone(),
             ..Request::new(&**service, tool, &MCP_INTEGRATION)
         };
-        runtime.request(request, fleet.caller()).await
+        let replied = runtime.request(request, fleet.caller()).await;
+        // After the call, which connects and lists the tools anew where that has to be.
+        if let Some(shape) = fleet.shape(tool) {
+            runtime.note_schema(service, tool, shape);
+        }
+        replied
     }
 
     /// [`call`](Self::call) for synchronous functions: blocks the thread.

@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod became;
 mod clock;
 mod deferral;
 mod drill;
