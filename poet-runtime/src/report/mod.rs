@@ -18,7 +18,9 @@ use crate::learner::degradation;
 use crate::outcome::{Ending, FailureKind};
 use crate::parameter::{self, ATTEMPT_TIMEOUT, MAX_RETRIES, Parameter};
 use crate::profile::Profile;
-use crate::store::{OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Standing, Store, StoreError, TargetKey};
+use crate::store::{
+    OutcomeRow, ParameterChange, ParameterKey, ParameterRow, SchemaRow, Standing, Store, StoreError, TargetKey,
+};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -56,6 +58,8 @@ pub struct Rows {
     pub parameters: Vec<ParameterRow>,
     /// Every move, oldest first.
     pub changes: Vec<ParameterChange>,
+    /// Every schema that operations were seen with.
+    pub schemas: Vec<SchemaRow>,
     /// Records that were folded into counters because the recorder's queue was full.
     pub folded: u64,
 }
@@ -110,6 +114,8 @@ pub struct Target {
     pub given_up: u64,
     /// How long the newest calls took as a whole, with their retries and waits.
     pub call_time: Option<Times>,
+    /// Since when it is another one than before, by its schema; what was counted before is reported, and not learned from.
+    pub another_since: Option<Wall>,
     /// Its parameters: those that were learned, and those that could be.
     pub parameters: Vec<InForce>,
 }
@@ -224,13 +230,14 @@ impl Report {
         rows.parameters.retain(|row| within(&row.key.target));
         rows.changes = store.changes(None).await?;
         rows.changes.retain(|change| within(&change.new.key.target));
+        rows.schemas = store.schemas().await?;
         Ok(Self::of(rows, scope.executions, now))
     }
 
     /// Makes a report of what was read, with this many calls listed.
     #[must_use]
     pub fn of(rows: Rows, executions: usize, now: Wall) -> Self {
-        let Rows { store, mut targets, parameters, mut changes, folded } = rows;
+        let Rows { store, mut targets, parameters, mut changes, schemas, folded } = rows;
         targets.sort_by(|a, b| a.0.cmp(&b.0));
         let mut newest: Vec<OutcomeRow> = targets.iter().flat_map(|(_, _, outcomes)| outcomes).cloned().collect();
         newest.sort_by_key(|row| std::cmp::Reverse((row.ended, row.execution)));
@@ -238,7 +245,11 @@ impl Report {
         let executions = newest.into_iter().map(|outcome| Execution::of(outcome, &changes)).collect();
         let targets = targets
             .into_iter()
-            .map(|(key, history, outcomes)| Target::of(key, &history, &outcomes, (&parameters, &changes), now))
+            .map(|(key, history, outcomes)| {
+                let began = schemas.iter().filter(|row| row.began && row.target == key).map(|row| row.seen).max();
+                let target = Target::of(key, &history, &outcomes, (&parameters, &changes), now);
+                Target { another_since: began, ..target }
+            })
             .collect();
         changes.sort_by_key(|change| std::cmp::Reverse(change.new.revision));
         Self { store, taken: now, targets, changes, executions, folded }
@@ -294,6 +305,7 @@ impl Target {
             latency: Times::of_sketch(&sketch),
             given_up: sketch.censored() as u64,
             call_time: Times::of(&mut times),
+            another_since: None,
             // What was answered without asking the service had no limits.
             parameters: in_force(&key, outcomes.iter().find(|row| row.attempts > 0), parameters, changes),
             key,

@@ -172,6 +172,11 @@ fn summary(out: &mut Lines, target: &Target) {
     if let Some(times) = target.call_time {
         facts.push(("calls took", format!("{} (the newest {}, waits included)", spread(times), times.count)));
     }
+    if let Some(since) = target.another_since {
+        let since = minute(since);
+        let said = format!("another one since {since} UTC, by its schema: what was counted before is not learned from");
+        facts.push(("the tool is", said));
+    }
     for (label, fact) in facts {
         out.wrapped_after(&format!("  {label:<12} "), &fact);
     }
