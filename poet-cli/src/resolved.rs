@@ -62,6 +62,9 @@ impl<'c> Resolved<'c> {
         if service.auth_token.is_some() {
             reached.push_str(", with a token");
         }
+        if let Some(signing) = &service.signing {
+            let _ = write!(reached, ", signed by {}", signing.algorithm().as_str());
+        }
         if service.trusted {
             reached.push_str(", trusted");
         }
@@ -132,6 +135,7 @@ impl<'c> Resolved<'c> {
             "endpoints": service.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
             "command": service.command,
             "token": service.auth_token.is_some(),
+            "signing": service.signing.as_ref().map(|signing| signing.algorithm().as_str()),
             "trusted": service.trusted,
             "domain": self.profile.name,
             "timezone": service.timezone,
@@ -262,7 +266,7 @@ pub(crate) fn whole_json(config: &Config) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use poet_runtime::config::RetryStrategy;
+    use poet_runtime::config::{RetryStrategy, Signing, SigningAlgorithm};
 
     fn crm() -> ServiceConfig {
         ServiceConfig::http("crm", "https://ann:hunter2@crm.example/mcp?key=hunter2")
@@ -310,6 +314,19 @@ mod tests {
             let resolved = Resolved::of(service);
             assert!(!resolved.text(Style::Plain).contains("hunter2"), "{}", resolved.text(Style::Plain));
             assert!(!resolved.json().to_string().contains("hunter2"), "{}", resolved.json());
+        }
+    }
+
+    #[test]
+    fn how_requests_are_signed_is_shown_and_by_which_key_is_not() {
+        let secret = "c2l4dGVlbiBieXRlcyEhIQ==";
+        let key = Signing::new(SigningAlgorithm::HmacSha256, "hunter2", secret).expect("it is a key");
+        let service = crm().signing(key);
+        let (text, json) = (Resolved::of(&service).text(Style::Plain), Resolved::of(&service).json());
+        assert!(text.contains(", with a token, signed by hmac-sha256\n"), "{text}");
+        assert_eq!(json["signing"], "hmac-sha256");
+        for shown in [text, json.to_string()] {
+            assert!(!shown.contains("hunter2") && !shown.contains(secret) && !shown.contains("sixteen"), "{shown}");
         }
     }
 

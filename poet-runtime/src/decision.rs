@@ -299,7 +299,7 @@ mod tests {
     use crate::audit::{AuditCounts, AuditEntry, AuditFilter, AuditKey};
     use crate::outcome::FailureKind;
     use crate::store::conformance::change;
-    use crate::store::{Batch, BoxFuture, MemoryStore, OutcomeRow, TargetKey};
+    use crate::store::{Batch, BoxFuture, MemoryStore, OutcomeRow, SchemaRow, TargetKey};
     use Standing::{Confirmed, Forgotten, Found, Pinned, Proposed, Reset, RolledBack, Shadow, Trial};
 
     const NAME: &str = "timeout.attempt";
@@ -495,6 +495,14 @@ mod tests {
             limit: usize,
         ) -> BoxFuture<'a, Result<Vec<OutcomeRow>, StoreError>> {
             self.0.outcomes(target, limit)
+        }
+
+        fn schemas(&mut self) -> BoxFuture<'_, Result<Vec<SchemaRow>, StoreError>> {
+            self.0.schemas()
+        }
+
+        fn note_schema<'a>(&'a mut self, row: &'a SchemaRow) -> BoxFuture<'a, Result<(), StoreError>> {
+            self.0.note_schema(row)
         }
 
         fn folded(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {

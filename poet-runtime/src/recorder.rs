@@ -10,6 +10,7 @@
 pub(crate) mod block_on;
 mod learning;
 mod ledger;
+mod meeting;
 mod needs;
 mod packed;
 mod writer;
@@ -212,6 +213,9 @@ struct Shared {
     asleep: AtomicBool,
     /// Somebody waits for an answer.
     urgent: AtomicBool,
+    /// Schemas that operations were met with, and whether there are any.
+    met: Mutex<Vec<meeting::Met>>,
+    has_met: AtomicBool,
     /// Something was folded since the writer last looked.
     overflowed: AtomicBool,
     overflow: Mutex<Overflow>,
@@ -254,6 +258,8 @@ impl Recorder {
             epoch: clock.now(),
             asleep: AtomicBool::new(inline),
             urgent: AtomicBool::new(false),
+            met: Mutex::default(),
+            has_met: AtomicBool::new(false),
             overflowed: AtomicBool::new(false),
             overflow: Mutex::default(),
             requests: Mutex::default(),
@@ -341,6 +347,22 @@ impl Recorder {
             // Recorded while learning, or on another thread: the next record drains it.
             Err(TryLockError::WouldBlock) => {}
         }
+    }
+
+    /// Takes the schema that an operation was met with. `false` where too many wait already.
+    pub(crate) fn meet(&self, target: TargetKey, schema: u64) -> bool {
+        {
+            let mut met = lock(&self.shared.met);
+            if met.len() >= meeting::MAX_MET {
+                return false;
+            }
+            met.push((target, schema));
+        }
+        self.shared.has_met.store(true, Ordering::SeqCst);
+        if self.shared.asleep.load(Ordering::SeqCst) {
+            self.wake();
+        }
+        true
     }
 
     /// Returns when everything recorded before is in the store.
@@ -486,9 +508,9 @@ impl Shared {
 
     /// Whether the writer has nothing to do.
     fn is_idle(&self) -> bool {
+        let waits = [&self.urgent, &self.overflowed, &self.has_met];
         self.ring.is_empty()
-            && !self.urgent.load(Ordering::SeqCst)
-            && !self.overflowed.load(Ordering::SeqCst)
+            && waits.iter().all(|waits| !waits.load(Ordering::SeqCst))
             && !self.ledger.has_news()
             && !self.ledger.is_awaited()
     }

@@ -87,6 +87,8 @@ pub(crate) struct Target {
     copies: AtomicU32,
     /// What it knows about its own kept answers.
     pub(crate) caching: Caching,
+    /// The schema that it was met with last; 0 before that.
+    schema: AtomicU64,
     /// The price of one attempt, in the configured currency.
     pub(crate) price: Option<f64>,
     /// What the recorder last counted; no call reads or writes it.
@@ -121,6 +123,7 @@ impl Target {
             gate: Arc::new(Gate::new()),
             copies: AtomicU32::new(0),
             caching: Caching::default(),
+            schema: AtomicU64::new(0),
             price: None,
             vitals: Mutex::default(),
         };
@@ -135,6 +138,16 @@ impl Target {
 
     pub(crate) fn note_vitals(&self, vitals: Vitals) {
         *lock(&self.vitals) = vitals;
+    }
+
+    /// Whether it is not known to have this schema; the same one is news once.
+    pub(crate) fn is_news(&self, schema: u64) -> bool {
+        self.schema.load(Ordering::Relaxed) != schema.max(1)
+    }
+
+    /// Takes it that the schema is noted.
+    pub(crate) fn has_schema(&self, schema: u64) {
+        self.schema.store(schema.max(1), Ordering::Relaxed);
     }
 
     /// How its circuit stands.

@@ -8,6 +8,7 @@
 //! Messages name keys, types and what the schema allows; never a value, which may be a secret.
 
 use super::connection::ToolInfo;
+use super::schema;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::{Map, Value};
@@ -58,6 +59,8 @@ impl Schemas {
 pub(super) struct ToolSchemas {
     input: Value,
     output: Option<Value>,
+    /// What tells them from others, whatever they say to people.
+    pub(super) shape: u64,
     arguments: Option<Validator>,
     answer: Option<Validator>,
 }
@@ -76,6 +79,7 @@ impl ToolSchemas {
             answer: tool.output_schema.as_ref().and_then(|schema| compiled(schema, "output")),
             input: tool.input_schema.clone(),
             output: tool.output_schema.clone(),
+            shape: schema::shape(&tool.input_schema, tool.output_schema.as_ref()),
         }
     }
 

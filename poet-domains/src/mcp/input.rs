@@ -6,6 +6,7 @@
 use super::connection::{Era, Limits, McpConnection, Pending, Target};
 use super::sdk;
 use super::session::Connector;
+use super::signer::Signer;
 use serde_json::{Map, Value};
 use std::fmt;
 use std::pin::Pin;
@@ -43,7 +44,8 @@ pub trait Person: Send + Sync + fmt::Debug {
     fn answer(&self, question: Question) -> Answering<'_>;
 }
 
-/// A server with those who help in talking to it: somebody whom its tools may ask, somebody who consents to a token.
+/// A server with those who help in talking to it: somebody whom its tools may ask, somebody who consents to a token,
+/// what signs the requests.
 #[derive(Clone, Debug)]
 pub struct Attended {
     target: Target,
@@ -54,6 +56,7 @@ pub struct Attended {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Helpers {
     pub(super) person: Option<Arc<dyn Person>>,
+    pub(super) signer: Option<Signer>,
     #[cfg(feature = "oauth")]
     pub(super) authorizer: Option<Arc<sdk::Authorizer>>,
 }
@@ -63,6 +66,13 @@ impl Attended {
     #[must_use]
     pub fn attended_by(mut self, person: impl Person + 'static) -> Self {
         self.helpers.person = Some(Arc::new(person));
+        self
+    }
+
+    /// The server, and what is sent to it signed by this key, as [`Target::signed_by`] says.
+    #[must_use]
+    pub fn signed_by(mut self, signer: Signer) -> Self {
+        self.helpers.signer = Some(signer);
         self
     }
 

@@ -12,6 +12,7 @@
 //! task        what a server does in its own time        its token, and what is said of it
 //! input       what a tool asks of a person             and who answers
 //! oauth       who we are to an authorization server    feature `oauth`
+//! signer      signs what is sent over HTTP             RFC 9421
 //! sdk         the only module that names the SDK
 //! schema      tells one schema of a tool from another  pure
 //! checks      what may be sent, and what counts as an answer
@@ -39,6 +40,7 @@ mod resource;
 mod schema;
 mod sdk;
 mod session;
+mod signer;
 mod step;
 mod task;
 mod templates;
@@ -56,6 +58,7 @@ pub use registry::{Listing, RegisteredTool, Registry};
 pub(crate) use resource::caller;
 pub use resource::{McpRequest, McpResource, Repeatable};
 pub use session::{ConnectionState, Connector, Session};
+pub use signer::Signer;
 pub use task::{Called, Task, TaskState};
 pub use templates::{execute_workflow, workflow, workflows};
 

@@ -8,7 +8,9 @@ use super::blocking;
 use super::checks::Checks;
 use super::connection::{Limits, Target, ToolInfo};
 use super::fleet::{EndpointStatus, Fleet, Place, failure};
+use super::input::Attended;
 use super::session::{Due, Session};
+use super::signer::Signer;
 use super::task;
 use crate::MCP_INTEGRATION;
 use poet_runtime::config::{Access, Endpoint, ServiceConfig, ToolConfig, Transport};
@@ -360,7 +362,12 @@ impl McpRequest {
             let error = Error::denied(format!("calling {tool} of {service}: {problem}"));
             return Err(runtime.refused(&request, &fleet.caller(), error).await);
         }
-        runtime.request(request, fleet.caller()).await
+        let replied = runtime.request(request, fleet.caller()).await;
+        // After the call, which connects and lists the tools anew where that has to be.
+        if let Some(shape) = fleet.shape(tool) {
+            runtime.note_schema(service, tool, shape);
+        }
+        replied
     }
 
     /// [`call`](Self::call) for synchronous functions: blocks the thread.
@@ -422,6 +429,7 @@ pub(crate) fn caller(runtime: &Runtime, service: &str) -> Result<Arc<dyn Caller>
 fn identity(config: &ServiceConfig) -> u64 {
     let mut identity = DefaultHasher::new();
     config.auth_token.as_ref().map(|token| token.expose()).hash(&mut identity);
+    config.signing.as_ref().map(|signing| (signing.key_id(), signing.key())).hash(&mut identity);
     identity.finish()
 }
 
@@ -548,8 +556,14 @@ impl Connections {
         let (pool, balancer) = (runtime.config().pool_of(config), runtime.config().balancer_of(config));
         let limits = Limits { connect: pool.connection_timeout, ..Limits::default() };
         let checks = Arc::new(Checks::of(config));
+        let signer = config.signing.as_ref().map(Signer::try_from).transpose()?;
         let fleet = Fleet::new(places, pool, balancer, checks.clone(), move |place: &Place| {
-            Session::checked(target.at(&place.address), limits, checks.clone())
+            let there = Attended::from(target.at(&place.address));
+            let there = match &signer {
+                Some(signer) => there.signed_by(signer.clone()),
+                None => there,
+            };
+            Session::checked(there, limits, checks.clone())
         });
         fleets.insert(config.name.clone(), fleet.clone());
         Ok(fleet)
@@ -582,6 +596,18 @@ fn target(config: &ServiceConfig) -> Result<Target, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use poet_runtime::config::{Signing, SigningAlgorithm};
+
+    #[test]
+    fn what_one_key_was_answered_is_not_given_to_another() {
+        let crm = |key_id| {
+            let key = Signing::new(SigningAlgorithm::HmacSha256, key_id, "c2l4dGVlbiBieXRlcyEhIQ==");
+            identity(&ServiceConfig::http("crm", "http://crm").signing(key.expect("it is a key")))
+        };
+        assert_eq!(crm("ann"), crm("ann"));
+        assert_ne!(crm("ann"), crm("bob"));
+        assert_ne!(crm("ann"), identity(&ServiceConfig::http("crm", "http://crm")));
+    }
 
     fn claims(read_only: Option<bool>, idempotent: Option<bool>) -> ToolInfo {
         ToolInfo { read_only, idempotent, ..ToolInfo::default() }

@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod became;
 mod clock;
 mod deferral;
 mod drill;
@@ -24,6 +25,7 @@ mod registry;
 mod resource;
 mod scripted;
 mod server;
+mod signing;
 mod sse_faults;
 mod stdio_faults;
 mod streams;

@@ -3,12 +3,16 @@
 use super::read::{Field, Hints, Reader, Table};
 use super::secret::Secret;
 use super::service::{Endpoint, ServiceConfig, Transport, showable_url};
+use super::signing;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 const WEIGHT: RangeInclusive<u32> = 1..=1_000;
 const NO_URL: &str = "`url` is missing; write where it is reached, or `endpoints` where there are several places";
-const ENDPOINT_HINTS: Hints = &[("auth_token", "there is no such key; it is said of the service: `auth_token`")];
+const ENDPOINT_HINTS: Hints = &[
+    ("auth_token", "there is no such key; it is said of the service: `auth_token`"),
+    ("signing", "there is no such key; it is said of the service: `signing`"),
+];
 
 /// The keys that only some transports understand, and those they cannot do without.
 pub(super) fn address(reader: &mut Reader<'_>, field: &Field<'_>, table: &mut Table<'_>, service: &mut ServiceConfig) {
@@ -16,6 +20,7 @@ pub(super) fn address(reader: &mut Reader<'_>, field: &Field<'_>, table: &mut Ta
     let (command, args) = (table.take("command"), table.take("args").map(Field::private));
     let env = table.take("env").map(Field::private);
     let (token, trusted) = (table.take("auth_token").map(Field::private), table.take("trusted"));
+    let signed = table.take("signing").map(Field::private);
 
     let written = transport.as_ref().map(|field| reader.choice(field, &names(), &[]));
     let spoken = written.unwrap_or_else(|| {
@@ -24,6 +29,7 @@ pub(super) fn address(reader: &mut Reader<'_>, field: &Field<'_>, table: &mut Ta
     });
     service.trusted = trusted.as_ref().and_then(|field| reader.flag(field)).unwrap_or_default();
     service.auth_token = token.as_ref().and_then(|field| secret(reader, field));
+    service.signing = signed.as_ref().and_then(|field| signing::signing(reader, field));
     service.endpoints = list.as_ref().map(|field| endpoints(reader, field, spoken)).unwrap_or_default();
     if let Some(field) = &single {
         if list.is_some() {
@@ -39,11 +45,11 @@ pub(super) fn address(reader: &mut Reader<'_>, field: &Field<'_>, table: &mut Ta
     let Some(spoken) = spoken else { return };
     service.transport = spoken;
     let is_program = spoken == Transport::Stdio;
-    let foreign = if is_program { [&single, &list, &token] } else { [&command, &args, &env] };
-    for field in foreign.into_iter().flatten() {
+    let foreign: &[_] = if is_program { &[&single, &list, &token, &signed] } else { &[&command, &args, &env] };
+    for field in foreign.iter().copied().flatten() {
         reader.refuse_key(field, &only_others(spoken));
     }
-    let says = transport.is_some() || token.is_some() || trusted.is_some();
+    let says = transport.is_some() || token.is_some() || signed.is_some() || trusted.is_some();
     if is_program && command.is_none() {
         reader.refuse_key(field, "`command` is missing; write the program to start");
     } else if !is_program && says && single.is_none() && list.is_none() && command.is_none() {

@@ -453,6 +453,31 @@ const BROKEN: &[(&str, &str)] = &[
         "[services.a]\nendpoints = [{ url = \"http://a\" }]\nauth_token = \"${SECRET_LINE}\"",
         "3:14: services.a.auth_token: contains a character that no header may contain, perhaps a line break at its end",
     ),
+    // What requests are signed with.
+    (
+        "[services.a]\nurl = \"http://a\"\nsigning = \"${SECRET}\"",
+        "3:11: services.a.signing: expected a table, found a string",
+    ),
+    (
+        "[services.a]\nurl = \"http://a\"\nsigning = { key_id = \"poet\", secret = \"${SECRET}\" }",
+        "3:39: services.a.signing.secret: expected at least 16 bytes as base64; `openssl rand -base64 32` makes such a secret",
+    ),
+    (
+        "[services.a]\nurl = \"http://a\"\nsigning = { key_id = \"ü\", secret = \"c2l4dGVlbiBieXRlcyEhIQ==\", algorithm = \"ed25519\" }",
+        "3:22: services.a.signing.key_id: expected printable characters of ASCII, which alone may stand in a signature\npoet.toml:3:36: services.a.signing.secret: expected a private key of Ed25519: PKCS#8 as PEM, or its 32 bytes as base64; `openssl genpkey -algorithm ed25519` makes one",
+    ),
+    (
+        "[services.a]\nurl = \"http://a\"\nsigning = { keyid = \"poet\", algorithm = \"hmac\" }",
+        "3:11: services.a.signing: `key_id` is missing\npoet.toml:3:11: services.a.signing: `secret` is missing\npoet.toml:3:13: services.a.signing.keyid: there is no such key; did you mean `key_id`?\npoet.toml:3:41: services.a.signing.algorithm: expected \"hmac-sha256\" or \"ed25519\", found a string",
+    ),
+    (
+        "[services.a]\ncommand = \"a\"\nsigning = { key_id = \"poet\", secret = \"c2l4dGVlbiBieXRlcyEhIQ==\" }",
+        "3:1: services.a.signing: `transport = \"stdio\"` does not understand this key",
+    ),
+    (
+        "[services.a]\nendpoints = [{ url = \"http://a\", signing = {} }]",
+        "2:34: services.a.endpoints[0].signing: there is no such key; it is said of the service: `signing`",
+    ),
     // What may be called, and what is checked.
     (
         "[services.a]\naccess = \"readonly\"",

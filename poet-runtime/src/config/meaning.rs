@@ -36,6 +36,7 @@ const SERVICE_HINTS: Hints = &[
         "there is no such key; write `access = \"read_only\"`, or of one tool what it is: `tools.<name>.read_only`",
     ),
     ("retries", "there is no such key; write `retry_attempts`, which counts the first attempt too"),
+    ("secret_key", "there is no such key; write `signing = { key_id = \"…\", secret = \"${NAME}\" }`"),
     ("token", "there is no such key; did you mean `auth_token`?"),
     (
         "weight",

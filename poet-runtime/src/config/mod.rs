@@ -29,6 +29,7 @@ mod read;
 mod retry;
 mod secret;
 mod service;
+mod signing;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,7 @@ pub(crate) use service::showable_url;
 pub use service::{
     Access, BatchConfig, CacheConfig, Check, Endpoint, FallbackConfig, ServiceConfig, ToolConfig, Transport,
 };
+pub use signing::{InvalidSigning, Signing, SigningAlgorithm};
 pub use suggest::or_all as did_you_mean;
 
 use self::path::Path;

@@ -5,6 +5,7 @@ use super::connections::{BalancerConfig, PoolConfig};
 use super::pins::Pins;
 use super::retry::RetryStrategy;
 use super::secret::Secret;
+use super::signing::Signing;
 use crate::calendar::Window;
 use crate::site::{Learning, Priority};
 use std::collections::BTreeMap;
@@ -147,6 +148,8 @@ pub struct ServiceConfig {
     pub env: BTreeMap<String, String>,
     /// The bearer token sent to an endpoint.
     pub auth_token: Option<Secret>,
+    /// What requests to an endpoint are signed with.
+    pub signing: Option<Signing>,
     /// Whether what the service says about its own tools (read-only, idempotent) is believed. Default `false`.
     pub trusted: bool,
     /// Which of its tools may be called. Default all.
@@ -241,6 +244,13 @@ impl ServiceConfig {
     #[must_use]
     pub fn auth_token(mut self, token: impl Into<Secret>) -> Self {
         self.auth_token = Some(token.into());
+        self
+    }
+
+    /// Signs what is sent to the endpoint.
+    #[must_use]
+    pub fn signing(mut self, signing: Signing) -> Self {
+        self.signing = Some(signing);
         self
     }
 
@@ -389,6 +399,7 @@ impl fmt::Debug for ServiceConfig {
             .field("args", &format_args!("{} [redacted]", self.args.len()))
             .field("env", &self.env.keys().map(|name| (name, "[redacted]")).collect::<BTreeMap<_, _>>())
             .field("auth_token", &self.auth_token)
+            .field("signing", &self.signing)
             .field("trusted", &self.trusted)
             .field("access", &self.access)
             .field("allow", &self.allow)
@@ -626,6 +637,7 @@ impl ToolConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::SigningAlgorithm;
 
     #[test]
     fn nothing_secret_is_in_the_debug_form_of_a_service() {
@@ -635,9 +647,12 @@ mod tests {
         }
         .arg("--key=hunter2")
         .env("KEY", "hunter2")
-        .auth_token("hunter2");
+        .auth_token("hunter2")
+        .signing(
+            Signing::new(SigningAlgorithm::HmacSha256, "hunter2", "aHVudGVyMmh1bnRlcjJodW50ZXIy").expect("it is one"),
+        );
         let shown = format!("{service:?} {service:#?}");
-        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(!shown.contains("hunter2") && !shown.contains("aHVudGVy"), "{shown}");
         assert!(shown.contains("https://…@crm.example/mcp?…") && shown.contains("KEY"), "{shown}");
     }
 

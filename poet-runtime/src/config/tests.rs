@@ -357,6 +357,20 @@ fn errors_of_syntax_are_placed_and_do_not_quote_the_line() {
     assert_eq!(twice.to_string(), "poet.toml:2:1: duplicate key\npoet.toml:4:1: duplicate key");
 }
 
+#[test]
+fn what_requests_are_signed_with_is_read_of_a_table() {
+    let read = |signing: &str| {
+        let config = parse(&format!("[services.a]\nurl = \"http://a\"\nsigning = {signing}")).unwrap();
+        config.services["a"].signing.clone().unwrap()
+    };
+    let shared = read(r#"{ key_id = "poet-1", secret = "c2l4dGVlbiBieXRlcyEhIQ==" }"#);
+    assert_eq!((shared.algorithm(), shared.key_id()), (SigningAlgorithm::HmacSha256, "poet-1"));
+    assert_eq!(shared.key(), b"sixteen bytes!!!");
+    let seed = "n4Ni+HpISpVObnQMW0wOhCKROaIKqKtW/2ZYb2p9KcU=";
+    let own = read(&format!("{{ key_id = \"poet-1\", secret = \"{seed}\", algorithm = \"ed25519\" }}"));
+    assert_eq!(Ok(own), Signing::new(SigningAlgorithm::Ed25519, "poet-1", seed));
+}
+
 /// Every place a string can stand in, with a secret in it.
 #[test]
 fn no_secret_is_in_an_error_or_a_debug_form() {
@@ -372,6 +386,10 @@ fn no_secret_is_in_an_error_or_a_debug_form() {
         "args",
         "env",
         "auth_token",
+        "signing",
+        "signing.key_id",
+        "signing.secret",
+        "signing.algorithm",
         "trusted",
         "timezone",
         "learning",

@@ -8,6 +8,7 @@ mod backoff;
 #[cfg(test)]
 mod bad;
 mod batch;
+pub(crate) mod became;
 pub(crate) mod circuit;
 mod concurrency;
 pub(crate) mod degradation;

@@ -16,6 +16,7 @@
 //! While nothing is on trial, some calls are made without any of what was learned about single calls. They say what
 //! learning brings at all; should it be sure to bring a loss, it is all taken back.
 
+use super::became;
 use super::effect::{Difference, Effects, Worth};
 use super::{Lesson, Subject};
 use crate::clock::Wall;
@@ -323,6 +324,7 @@ pub(crate) fn is_frozen(subject: &Subject<'_>, effects: &Effects, moving: &str) 
         family(&row.key.name) == moving
             && matches!(row.standing, Standing::RolledBack | Standing::Reset | Standing::Forgotten)
             && subject.now.before(FREEZE) < row.changed
+            && !became::is_of_another(row)
             && did_harm(row)
     })
 }

@@ -53,6 +53,8 @@ pub(super) struct Target {
     told: Option<Instant>,
     untold: bool,
     read_until: i64,
+    /// The hour from which on counts are those of the operation as it is now.
+    since: i64,
 }
 
 impl Writer {
@@ -146,7 +148,7 @@ impl Writer {
         Ok(())
     }
 
-    fn apply(&mut self, row: &ParameterRow) {
+    pub(super) fn apply(&mut self, row: &ParameterRow) {
         self.applied.insert(row.key.clone(), (row.revision, row.standing));
         let directory = &self.directory;
         if catch_unwind(AssertUnwindSafe(|| directory.apply(row))).is_err() {
@@ -186,6 +188,7 @@ impl Writer {
 
     fn refresh(&mut self) -> Result<(), StoreError> {
         self.read_parameters()?;
+        self.read_schemas()?;
         let ids: Vec<_> = self.targets.keys().copied().collect();
         ids.into_iter().try_for_each(|id| self.read_evidence(id))
     }
@@ -207,7 +210,8 @@ impl Writer {
         // A process may be late with an hour that has just ended.
         let since = if target.is_loaded { (target.read_until - 1).max(oldest) } else { oldest };
         let since = block_of(since, this_hour).0;
-        let stored = block_on(self.store.evidence(&target.key, since));
+        // What is put together again begins with a block, and what is read with the operation as it is now.
+        let stored = block_on(self.store.evidence(&target.key, since.max(target.since)));
         let stored = self.noted(stored)?;
         if let Some(target) = self.targets.get_mut(&id) {
             target.replace_since(since, &stored, this_hour);
@@ -224,11 +228,12 @@ impl Writer {
         if self.is_resting() {
             return None;
         }
-        let stored = block_on(self.store.evidence(&target.key, oldest));
+        let since = oldest.max(target.since);
+        let stored = block_on(self.store.evidence(&target.key, since));
         let mut hourly = self.noted(stored).ok()?;
         let target = self.targets.get_mut(&id)?;
         target.hourly = Some(day);
-        hourly.merge(&target.unsent);
+        hourly.merge(&target.unsent.since(target.since));
         Some(hourly)
     }
 
@@ -297,13 +302,30 @@ impl Target {
             told: None,
             untold: false,
             read_until: 0,
+            since: i64::MIN,
         }
+    }
+
+    /// Lets go of what was counted before an hour: it was another operation then.
+    pub(super) fn begin(&mut self, since: i64) {
+        if since <= self.since {
+            return;
+        }
+        self.since = since;
+        self.history.forget_before(since);
+        self.known = news(&self.history);
+        self.fresh = self.fresh.min(self.known);
+        (self.lately, self.watch, self.situations) = (None, Watch::default(), Situations::default());
+        self.untold = true;
     }
 
     /// Adds counts, at this hour.
     pub(super) fn add(&mut self, counts: &History, hour: i64) {
-        self.history.merge(counts);
         self.unsent.merge(counts);
+        let is_other = counts.oldest().is_some_and(|oldest| oldest < self.since);
+        let own = is_other.then(|| counts.since(self.since));
+        let counts = own.as_ref().unwrap_or(counts);
+        self.history.merge(counts);
         let news = news(counts);
         self.known += news;
         self.fresh += news;
@@ -323,7 +345,8 @@ impl Target {
         let before = news(&self.history.since(hour));
         self.history.forget_from(hour);
         self.history.merge(stored);
-        for (at, key, n) in self.unsent.cells().filter(|(at, ..)| *at >= hour) {
+        let from = hour.max(self.since);
+        for (at, key, n) in self.unsent.cells().filter(|(at, ..)| *at >= from) {
             self.history.add(at, key, n);
         }
         let after = news(&self.history.since(hour));

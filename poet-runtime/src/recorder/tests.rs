@@ -4,7 +4,7 @@ use crate::evidence::Key;
 use crate::outcome::{Attempt, Class, Ending, FailureKind, Finished};
 use crate::store::conformance::{change, target};
 use crate::store::{
-    Batch, BoxFuture, MemoryStore, Need, OutcomeRow, ParameterChange, ParameterKey, Published, Settlement,
+    Batch, BoxFuture, MemoryStore, Need, OutcomeRow, ParameterChange, ParameterKey, Published, SchemaRow, Settlement,
 };
 use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
@@ -144,6 +144,17 @@ impl Store for Moody {
         self.inner.outcomes(target, limit)
     }
 
+    fn schemas(&mut self) -> BoxFuture<'_, Result<Vec<SchemaRow>, StoreError>> {
+        self.inner.schemas()
+    }
+
+    fn note_schema<'a>(&'a mut self, row: &'a SchemaRow) -> BoxFuture<'a, Result<(), StoreError>> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Box::pin(async { Err(StoreError::new("noting", "no mood for it")) });
+        }
+        self.inner.note_schema(row)
+    }
+
     fn folded(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.inner.folded()
     }
@@ -276,6 +287,20 @@ async fn what_a_full_queue_cannot_take_is_folded_and_every_count_stays_exact() {
     assert_eq!(rows(&mut store).await.len(), 17);
     assert_eq!(store.folded().await.unwrap(), 983);
     assert_eq!(counted(&mut store).await, 1_000);
+}
+
+#[tokio::test]
+async fn a_schema_that_the_store_does_not_take_is_noted_once_it_does() {
+    let mut store = Moody::new();
+    store.breaks(true);
+    let recorder = start(&store, &Book::silent(), RecorderSettings::default());
+    assert!(recorder.meet(target("crm"), 7) && recorder.meet(target("mail"), 7));
+    until("a failure", || recorder.health().failed > 0);
+    store.breaks(false);
+    let inner = store.inner.clone();
+    until("noting", || block_on::block_on(inner.clone().schemas()).unwrap().len() == 2);
+    assert!(store.schemas().await.unwrap().iter().all(|row| row.schema == 7 && !row.began));
+    until("recovering", || !recorder.health().failing);
 }
 
 #[tokio::test]

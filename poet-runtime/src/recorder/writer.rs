@@ -6,6 +6,7 @@
 use super::block_on::block_on;
 use super::learning::Target;
 use super::ledger::Taken;
+use super::meeting::{Met, Schemas};
 use super::needs::{Needed, Needs};
 use super::{Answer, Directory, KeyOf, RecorderSettings, Shared, lock};
 use crate::audit::AuditKey;
@@ -14,7 +15,6 @@ use crate::evidence::{History, Key};
 use crate::learner::siblings::Families;
 use crate::outcome::{Class, Record, TargetId};
 use crate::store::{Batch, MemoryStore, OutcomeRow, ParameterKey, Standing, Store, StoreError, TargetKey};
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -69,6 +69,9 @@ pub(super) struct Writer {
     pub(super) needs: Needs,
     /// The revision of every learned value, and what it is.
     pub(super) applied: HashMap<ParameterKey, (u64, Standing)>,
+    /// Schemas that operations were met with, and that are not noted yet; those that are.
+    pub(super) to_note: Vec<Met>,
+    pub(super) schemas: Schemas,
     failures: u32,
     retry_at: Instant,
     pub(super) next_refresh: Instant,
@@ -109,6 +112,8 @@ impl Writer {
             unsent_folded: 0,
             needs: Needs::default(),
             applied: HashMap::new(),
+            to_note: Vec::new(),
+            schemas: None,
             failures: 0,
             retry_at: now,
             next_refresh: now + settings.refresh_interval,
@@ -126,6 +131,7 @@ impl Writer {
     pub(super) fn load(&mut self) {
         let _ = self.read_parameters();
         self.find_audit_key();
+        let _ = self.read_schemas();
     }
 
     /// Finds the key that arguments are hashed with, and draws it where no process has yet. Until it is found, nothing is
@@ -182,7 +188,7 @@ impl Writer {
     pub(super) fn due(&self) -> Instant {
         // A store that rests is not pruned either.
         let prune = if self.failures > 0 { self.next_prune.max(self.retry_at) } else { self.next_prune };
-        let retry = self.has_unsent().then_some(self.retry_at);
+        let retry = (self.has_unsent() || !self.to_note.is_empty()).then_some(self.retry_at);
         [retry, self.next_tell()].into_iter().flatten().fold(self.next_refresh.min(prune), Instant::min)
     }
 
@@ -240,6 +246,7 @@ impl Writer {
     /// In virtual time: what a record may set off.
     pub(super) fn step(&mut self) {
         let now = self.shared.clock.now();
+        self.meet();
         if self.shared.ring.len() < VIRTUAL_DRAIN && now < self.next_step {
             return;
         }
@@ -258,6 +265,7 @@ impl Writer {
     fn cycle(&mut self, force: bool) -> Answer {
         self.drain();
         let written = self.write(force);
+        self.meet();
         self.learn();
         self.keep_house();
         self.tell(force);
@@ -374,13 +382,14 @@ impl Writer {
     }
 
     fn target(&mut self, id: TargetId) -> Option<&mut Target> {
-        match self.targets.entry(id) {
-            Entry::Occupied(known) => Some(known.into_mut()),
-            Entry::Vacant(new) => {
-                let (key, utility) = (self.directory.target(id)?, self.directory.utility(id));
-                Some(new.insert(Target::new(key, utility, self.shared.clock.now())))
-            }
+        if !self.targets.contains_key(&id) {
+            let (key, utility) = (self.directory.target(id)?, self.directory.utility(id));
+            let since = self.since(&key, self.wall());
+            let mut target = Target::new(key, utility, self.shared.clock.now());
+            since.into_iter().for_each(|since| target.begin(since));
+            self.targets.insert(id, target);
         }
+        self.targets.get_mut(&id)
     }
 
     fn name(&self, id: TargetId) -> Option<TargetKey> {

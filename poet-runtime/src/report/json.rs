@@ -80,6 +80,7 @@ fn target(target: &Target) -> Value {
             "degradation_skill": target.degradation_skill,
         },
         "outages": target.outages.as_ref().map(outages),
+        "another_since": target.another_since.map(|since| since.to_string()),
         "latency": target.latency.map(times),
         "given_up": target.given_up,
         "call_time": target.call_time.map(times),

@@ -20,7 +20,7 @@ use crate::outcome::{Ending, FailureKind};
 use crate::parameter::{self, ATTEMPT_TIMEOUT, MAX_RETRIES, Parameter};
 use crate::profile::Profile;
 use crate::store::{
-    Need, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Standing, Store, StoreError, TargetKey,
+    Need, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, SchemaRow, Standing, Store, StoreError, TargetKey,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -62,6 +62,8 @@ pub struct Rows {
     pub parameters: Vec<ParameterRow>,
     /// Every move, oldest first.
     pub changes: Vec<ParameterChange>,
+    /// Every schema that operations were seen with.
+    pub schemas: Vec<SchemaRow>,
     /// Records that were folded into counters because the recorder's queue was full.
     pub folded: u64,
 }
@@ -122,6 +124,8 @@ pub struct Target {
     pub untold: u64,
     /// The functions that call it; which feels its failures most first.
     pub felt_by: Vec<Dependency>,
+    /// Since when it is another one than before, by its schema; what was counted before is reported, and not learned from.
+    pub another_since: Option<Wall>,
     /// Its parameters: those that were learned, and those that could be.
     pub parameters: Vec<InForce>,
 }
@@ -239,13 +243,14 @@ impl Report {
         rows.parameters.retain(|row| within(&row.key.target));
         rows.changes = store.changes(None).await?;
         rows.changes.retain(|change| within(&change.new.key.target));
+        rows.schemas = store.schemas().await?;
         Ok(Self::of(rows, scope.executions, now))
     }
 
     /// Makes a report of what was read, with this many calls listed.
     #[must_use]
     pub fn of(rows: Rows, executions: usize, now: Wall) -> Self {
-        let Rows { store, mut targets, needs, parameters, mut changes, folded } = rows;
+        let Rows { store, mut targets, needs, parameters, mut changes, schemas, folded } = rows;
         targets.sort_by(|a, b| a.0.cmp(&b.0));
         let mut newest: Vec<OutcomeRow> = targets.iter().flat_map(|(_, _, outcomes)| outcomes).cloned().collect();
         newest.sort_by_key(|row| std::cmp::Reverse((row.ended, row.execution)));
@@ -256,6 +261,7 @@ impl Report {
             .map(|(key, history, outcomes)| Target {
                 needs: needs::needs(&key, &needs),
                 felt_by: needs::felt_by(&key, &needs),
+                another_since: schemas.iter().filter(|row| row.began && row.target == key).map(|row| row.seen).max(),
                 ..Target::of(key, &history, &outcomes, (&parameters, &changes), now)
             })
             .collect();
@@ -316,6 +322,7 @@ impl Target {
             needs: Vec::new(),
             untold: count(Key::Untold),
             felt_by: Vec::new(),
+            another_since: None,
             // What was answered without asking the service had no limits.
             parameters: in_force(&key, outcomes.iter().find(|row| row.attempts > 0), parameters, changes),
             key,

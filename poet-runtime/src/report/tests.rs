@@ -363,3 +363,19 @@ fn the_report_of_one_service_says_who_of_the_others_feels_it() {
     assert_eq!(report.targets.len(), 1);
     assert_eq!(report.targets[0].felt_by[0].other, target("shop", "orders::sync"));
 }
+
+#[test]
+fn a_tool_that_became_another_one_is_said_to_be_with_what_was_taken_back() {
+    let mut store = store();
+    let target = ready(store.targets()).unwrap().remove(0);
+    let row = |schema, began| SchemaRow { target: target.clone(), schema, seen: at(30), began };
+    for row in [row(1, false), row(2, true)] {
+        ready(store.note_schema(&row)).unwrap();
+    }
+    let report = ready(Report::gather(&mut store, at(60))).unwrap();
+    let since: Vec<_> = report.targets.iter().map(|target| target.another_since).collect();
+    assert_eq!((since[0], since[1..].iter().flatten().count()), (Some(at(30)), 0));
+    let text = text::report(&report, Style::Plain);
+    assert!(text.contains("the tool is") && text.contains("by its schema"), "{text}");
+    assert_eq!(json::report(&report)["targets"][0]["another_since"], at(30).to_string());
+}

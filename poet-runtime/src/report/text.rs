@@ -175,6 +175,11 @@ fn summary(out: &mut Lines, target: &Target) {
         facts.push(("calls took", format!("{} (the newest {}, waits included)", spread(times), times.count)));
     }
     facts.extend(needs::facts(target));
+    if let Some(since) = target.another_since {
+        let since = minute(since);
+        let said = format!("another one since {since} UTC, by its schema: what was counted before is not learned from");
+        facts.push(("the tool is", said));
+    }
     for (label, fact) in facts {
         out.wrapped_after(&format!("  {label:<12} "), &fact);
     }

@@ -4,7 +4,7 @@
 
 use super::{
     Batch, BoxFuture, Good, Need, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Realised,
-    Settlement, Standing, Store, TargetKey, Trouble,
+    SchemaRow, Settlement, Standing, Store, TargetKey, Trouble,
 };
 use crate::audit::{
     AccessRule, AuditCounts, AuditEntry, AuditFilter, AuditKey, Decision, Declared, Detail, Validation, What, Who,
@@ -50,6 +50,7 @@ claims![
     a_trial_that_ends_is_noted_at_its_move_and_at_the_value,
     the_end_of_a_trial_does_not_touch_a_value_that_moved_on,
     a_value_that_is_no_number_is_refused,
+    schemas_come_back_by_target_and_stay_as_they_were_noted,
     pruning_takes_the_old_and_leaves_the_parameters,
     an_entry_of_the_audit_comes_back_whole,
     an_entry_that_is_about_to_be_made_ends_once,
@@ -348,6 +349,21 @@ async fn the_end_of_a_trial_does_not_touch_a_value_that_moved_on(store: &mut dyn
     assert_eq!(standings, [Standing::RolledBack, Standing::Trial]);
     let unknown = Settlement { revision: 999, standing: Standing::Confirmed, realised: None };
     assert_eq!(store.settle(unknown).await.expect("settling"), None);
+}
+
+async fn schemas_come_back_by_target_and_stay_as_they_were_noted(store: &mut dyn Store) {
+    let row = |service, schema, seen, began| SchemaRow {
+        target: target(service),
+        schema,
+        seen: Wall::from_millis(seen),
+        began,
+    };
+    let noted = [row("crm", u64::MAX, 5, false), row("crm", 7, 9, true), row("mail", 7, 1, false)];
+    for row in [&noted[2], &noted[0], &noted[1]] {
+        store.note_schema(row).await.expect("a schema is noted");
+    }
+    store.note_schema(&row("crm", 7, 99, false)).await.expect("it is known already");
+    assert_eq!(store.schemas().await.expect("schemas are read"), noted);
 }
 
 async fn a_value_that_is_no_number_is_refused(store: &mut dyn Store) {

@@ -1,8 +1,8 @@
 //! A store that forgets everything with the process: for tests, simulations, and where no file can be written.
 
 use super::{
-    Batch, BoxFuture, Need, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Settlement, Store,
-    StoreError, TargetKey, Trouble,
+    Batch, BoxFuture, Need, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, SchemaRow, Settlement,
+    Store, StoreError, TargetKey, Trouble,
 };
 use crate::audit::{AuditCounts, AuditEntry, AuditFilter, AuditKey};
 use crate::clock::Wall;
@@ -27,6 +27,7 @@ struct Tables {
     needs: BTreeMap<(TargetKey, TargetKey), BTreeMap<i64, Felt>>,
     parameters: BTreeMap<ParameterKey, ParameterRow>,
     changes: Vec<ParameterChange>,
+    schemas: BTreeMap<TargetKey, Vec<SchemaRow>>,
     folded: u64,
     /// In the order of writing, and where each execution stands in it.
     audit: BTreeMap<u64, AuditEntry>,
@@ -255,6 +256,21 @@ impl Store for MemoryStore {
         let wanted = |row: &&OutcomeRow| target.is_none_or(|target| row.target == *target);
         let rows = tables.outcomes.iter().rev().filter(wanted).take(limit).cloned().collect();
         answer(rows)
+    }
+
+    fn schemas(&mut self) -> BoxFuture<'_, Result<Vec<SchemaRow>, StoreError>> {
+        let rows = self.tables().schemas.values().flatten().cloned().collect();
+        answer(rows)
+    }
+
+    fn note_schema<'a>(&'a mut self, row: &'a SchemaRow) -> BoxFuture<'a, Result<(), StoreError>> {
+        let mut tables = self.tables();
+        let known = tables.schemas.entry(row.target.clone()).or_default();
+        if known.iter().all(|known| known.schema != row.schema) {
+            known.push(row.clone());
+        }
+        drop(tables);
+        answer(())
     }
 
     fn folded(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {

@@ -182,8 +182,8 @@ pub enum Standing {
     Found,
     /// The last good value, which is in force again because what replaced it did harm, or because a person said so.
     RolledBack,
-    /// Taken back with all that was learned about single calls, because calls were worth more without it: the value of
-    /// profile and configuration is in force.
+    /// Taken back: with all that was learned about single calls, because calls were worth more without it, or with all
+    /// that was learned, because the operation became another one. The value of profile and configuration is in force.
     Reset,
     /// Forgotten because a person said so: the value of profile and configuration is in force.
     Forgotten,
@@ -271,6 +271,19 @@ pub struct Settlement {
     pub standing: Standing,
     /// What it turned out to bring, as far as it is known.
     pub realised: Option<Realised>,
+}
+
+/// A schema that an operation was seen with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaRow {
+    /// The service and operation.
+    pub target: TargetKey,
+    /// What tells the schema from others.
+    pub schema: u64,
+    /// When it was seen first.
+    pub seen: Wall,
+    /// Whether the operation became another one by it, so that what was counted before counts no more.
+    pub began: bool,
 }
 
 /// What came of publishing a value.
@@ -401,6 +414,12 @@ pub trait Store: Send + fmt::Debug {
         target: Option<&'a TargetKey>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<OutcomeRow>, StoreError>>;
+
+    /// Every schema that was noted, in the order of targets and of noting.
+    fn schemas(&mut self) -> BoxFuture<'_, Result<Vec<SchemaRow>, StoreError>>;
+
+    /// Notes a schema of a target, durably. One that was noted before stays as it is.
+    fn note_schema<'a>(&'a mut self, row: &'a SchemaRow) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// The sum of [`Batch::folded`] over the life of the store.
     fn folded(&mut self) -> BoxFuture<'_, Result<u64, StoreError>>;

@@ -5,7 +5,7 @@
 use poet_runtime::Clock;
 use poet_runtime::audit::{AuditCounts, AuditEntry, AuditFilter, AuditKey};
 use poet_runtime::store::{
-    Batch, BoxFuture, MemoryStore, Need, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published,
+    Batch, BoxFuture, MemoryStore, Need, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, SchemaRow,
     Settlement, Store, StoreError, TargetKey,
 };
 use poet_runtime::{Wall, evidence::History};
@@ -149,6 +149,14 @@ impl Store for Watched {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<OutcomeRow>, StoreError>> {
         self.store.outcomes(target, limit)
+    }
+
+    fn schemas(&mut self) -> BoxFuture<'_, Result<Vec<SchemaRow>, StoreError>> {
+        self.store.schemas()
+    }
+
+    fn note_schema<'a>(&'a mut self, row: &'a SchemaRow) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.store.note_schema(row)
     }
 
     fn folded(&mut self) -> BoxFuture<'_, Result<u64, StoreError>> {

@@ -262,6 +262,11 @@ impl Fleet {
         self.0.checks.refuse(tool, known, arguments)
     }
 
+    /// What tells a tool from one of the same name that takes or answers something else; `None` if no server has listed it.
+    pub(super) fn shape(&self, tool: &str) -> Option<u64> {
+        Some(self.0.checks.shape(&*self.known_tool(tool)?))
+    }
+
     /// The tools that a server listed last; `None` if none ever did.
     pub(super) fn known_tools(&self) -> Option<Arc<[ToolInfo]>> {
         self.sessions().find_map(|session| session.known_tools())

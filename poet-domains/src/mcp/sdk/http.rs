@@ -7,12 +7,13 @@
 
 use crate::mcp::classify;
 use crate::mcp::input::Helpers;
+use crate::mcp::signer::{Signed, Signer};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use poet_runtime::Clock;
-use reqwest::{RequestBuilder, Response, Url};
+use reqwest::{Request, RequestBuilder, Response, Url};
 use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorData, JsonRpcMessage, RequestId, ServerJsonRpcMessage};
 use rmcp::transport::streamable_http_client::{
     SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
@@ -33,6 +34,8 @@ const SESSION: &str = "mcp-session-id";
 /// What went wrong with one HTTP exchange.
 #[derive(Debug)]
 pub(super) enum WireError {
+    /// The request could not be signed, and was not sent.
+    Unsigned(String),
     /// No connection could be made.
     Connect(reqwest::Error),
     /// The connection broke after the request was handed to it.
@@ -50,7 +53,7 @@ impl fmt::Display for WireError {
         match self {
             Self::Connect(error) | Self::Lost(error) => write!(f, "{error}"),
             Self::Status { status, text, .. } => write!(f, "HTTP {status}: {text}"),
-            Self::Session(text) | Self::Answer(text) => f.write_str(text),
+            Self::Unsigned(text) | Self::Session(text) | Self::Answer(text) => f.write_str(text),
         }
     }
 }
@@ -85,6 +88,7 @@ fn failed<T>(error: WireError) -> Result<T> {
 #[derive(Clone, Debug)]
 pub(super) struct Wire {
     client: reqwest::Client,
+    signer: Option<Signer>,
     #[cfg(feature = "oauth")]
     authorizer: Option<(Arc<super::Authorizer>, Url)>,
 }
@@ -134,13 +138,23 @@ impl Wire {
         #[cfg(feature = "oauth")]
         if let Some((authorizer, url)) = &self.authorizer {
             // Boxed, so that requests without an authorizer do not carry it about.
-            return Box::pin(authorizer.send(url, request)).await;
+            return Box::pin(authorizer.send(self, url, request)).await;
         }
         let request = match token {
             Some(token) => request.bearer_auth(token),
             None => request,
         };
-        Ok(request.send().await?)
+        self.dispatch(request).await
+    }
+
+    /// Sends a request that has its token. It is signed here, where nothing is added to it any more, and so each time.
+    pub(super) async fn dispatch(&self, request: RequestBuilder) -> std::result::Result<Response, WireError> {
+        let (client, request) = request.build_split();
+        let mut request = request?;
+        if let Some(signer) = &self.signer {
+            sign(signer, &mut request)?;
+        }
+        Ok(client.execute(request).await?)
     }
 
     async fn post(
@@ -200,6 +214,16 @@ impl Wire {
             Err(other) => Err(WireError::Answer(other.to_string())),
         }
     }
+}
+
+fn sign(signer: &Signer, request: &mut Request) -> std::result::Result<(), WireError> {
+    let (method, url) = (request.method().clone(), request.url().clone());
+    let mut headers = std::mem::take(request.headers_mut());
+    let body = request.body().map(|body| body.as_bytes().ok_or("a body that is a stream cannot be signed"));
+    let body = body.transpose().map_err(|problem| WireError::Unsigned(problem.to_owned()))?;
+    let signed = signer.sign(&mut Signed { method: &method, url: &url, headers: &mut headers, body });
+    *request.headers_mut() = headers;
+    signed.map_err(|problem| WireError::Unsigned(problem.to_string()))
 }
 
 fn dressed(
@@ -463,7 +487,6 @@ impl StreamableHttpClient for Wire {
 type Broken = Box<dyn std::error::Error + Send + Sync>;
 
 /// An address of HTTP, and what talks to it; `Err` says what is wrong with it or with this machine's certificates.
-#[cfg_attr(not(feature = "oauth"), expect(unused_variables, reason = "only an authorizer has to do with HTTP"))]
 pub(super) fn client(url: &str, helpers: &Helpers) -> std::result::Result<(Wire, Url), Broken> {
     let url = Url::parse(url)?;
     let secure = match url.scheme() {
@@ -473,6 +496,7 @@ pub(super) fn client(url: &str, helpers: &Helpers) -> std::result::Result<(Wire,
     };
     let wire = Wire {
         client: built(secure)?,
+        signer: helpers.signer.clone(),
         #[cfg(feature = "oauth")]
         authorizer: helpers.authorizer.clone().map(|authorizer| (authorizer, url.clone())),
     };

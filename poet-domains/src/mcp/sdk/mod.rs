@@ -143,7 +143,7 @@ async fn establish(target: &Target, helpers: &Helpers, mode: ClientLifecycleMode
         }
         #[cfg(feature = "websocket")]
         Target::WebSocket { url, token } => {
-            let transport = websocket::open(url, token.as_deref()).await?;
+            let transport = websocket::open(url, token.as_deref(), helpers.signer.as_ref()).await?;
             serve(transport, client, mode, None).await
         }
         Target::Stdio { command, args, env } => {
@@ -564,6 +564,8 @@ fn from_http(error: StreamableHttpError<WireError>) -> McpError {
 
 fn from_wire(error: WireError) -> McpError {
     match error {
+        // Nothing was sent, and nothing would be the next time.
+        WireError::Unsigned(text) => McpError::new(Fault::Refused, text),
         WireError::Connect(error) => McpError::caused_by(Fault::Connect, deepest(&error), error),
         WireError::Lost(error) => McpError::caused_by(Fault::Lost, deepest(&error), error),
         WireError::Status { status, retry_after, text } => McpError::new(Fault::Http { status, retry_after }, text),

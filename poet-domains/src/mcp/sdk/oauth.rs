@@ -6,7 +6,7 @@
 //!
 //! The protocol is the SDK's; its requests are made by our own client, which follows no redirect.
 
-use super::http::{self, WireError};
+use super::http::{self, Wire, WireError};
 use crate::mcp::oauth::OAuth;
 use ::http::header::WWW_AUTHENTICATE;
 use ::http::{Response as HttpResponse, StatusCode};
@@ -60,7 +60,7 @@ impl Authorizer {
     }
 
     /// Sends a request with the token there is, and again with another one if it is refused for it.
-    pub(super) async fn send(&self, url: &Url, request: RequestBuilder) -> Result<Response, WireError> {
+    pub(super) async fn send(&self, wire: &Wire, url: &Url, request: RequestBuilder) -> Result<Response, WireError> {
         let mut token = self.current().await;
         for asked in 0.. {
             let attempt = request.try_clone().ok_or_else(|| WireError::Answer("a body that is a stream".to_owned()))?;
@@ -68,7 +68,7 @@ impl Authorizer {
                 Some(token) => attempt.bearer_auth(token),
                 None => attempt,
             };
-            let response = attempt.send().await?;
+            let response = wire.dispatch(attempt).await?;
             let Some(refusal) = Refusal::of(&response).filter(|_| asked < MOST_TOKENS) else { return Ok(response) };
             let status = response.status().as_u16();
             match self.another(url, token.as_deref(), &refusal).await {

@@ -5,8 +5,9 @@
 
 use super::http::{self, MAX_ANSWER, WireError};
 use crate::mcp::fault::{Fault, McpError};
-use ::http::HeaderValue;
+use crate::mcp::signer::{Signed, Signer};
 use ::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+use ::http::{HeaderValue, Method};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use reqwest::Url;
@@ -42,8 +43,8 @@ pub(super) struct WebSocket {
     stream: SplitStream<Socket>,
 }
 
-/// Opens a socket.
-pub(super) async fn open(url: &str, token: Option<&str>) -> Result<WebSocket, McpError> {
+/// Opens a socket. What is signed is the handshake; messages have no headers to sign them in.
+pub(super) async fn open(url: &str, token: Option<&str>, signer: Option<&Signer>) -> Result<WebSocket, McpError> {
     let start = |problem: String| McpError::new(Fault::Start, problem);
     let url = Url::parse(url).map_err(|error| start(error.to_string()))?;
     let secure = match url.scheme() {
@@ -63,6 +64,11 @@ pub(super) async fn open(url: &str, token: Option<&str>) -> Result<WebSocket, Mc
         let mut value = value.map_err(|_| start("the token has characters no header may have".to_owned()))?;
         value.set_sensitive(true);
         request.headers_mut().insert(AUTHORIZATION, value);
+    }
+    if let Some(signer) = signer {
+        let (method, headers) = (&Method::GET, request.headers_mut());
+        let signed = signer.sign(&mut Signed { method, url: &url, headers, body: None });
+        signed.map_err(|problem| McpError::new(Fault::Refused, problem.to_string()))?;
     }
 
     let connect = |error: io::Error| McpError::caused_by(Fault::Connect, error.to_string(), error);

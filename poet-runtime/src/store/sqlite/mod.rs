@@ -18,8 +18,8 @@ mod schema;
 
 use super::memory::storable;
 use super::{
-    Batch, BoxFuture, Need, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Settlement, Store,
-    StoreError, TargetKey,
+    Batch, BoxFuture, Need, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, SchemaRow, Settlement,
+    Store, StoreError, TargetKey,
 };
 use crate::audit::{AuditCounts, AuditEntry, AuditFilter, AuditKey};
 use crate::clock::Wall;
@@ -157,6 +157,18 @@ impl Store for SqliteStore {
     ) -> BoxFuture<'a, Result<Vec<OutcomeRow>, StoreError>> {
         Box::pin(async move {
             self.0.with("reading outcomes from", |connection| queries::outcomes(connection, target, limit))
+        })
+    }
+
+    fn schemas(&mut self) -> BoxFuture<'_, Result<Vec<SchemaRow>, StoreError>> {
+        Box::pin(async move { self.0.with("reading schemas from", |connection| queries::schemas(connection)) })
+    }
+
+    fn note_schema<'a>(&'a mut self, row: &'a SchemaRow) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.0.write("noting a schema in", |connection| {
+                queries::durably(connection, |connection| queries::note_schema(connection, row))
+            })
         })
     }
 

@@ -4,7 +4,9 @@ use super::{audit, codec, needs, schema};
 use crate::clock::Wall;
 use crate::evidence::{History, Key};
 use crate::outcome::Withheld;
-use crate::store::{Batch, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Settlement, TargetKey};
+use crate::store::{
+    Batch, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, SchemaRow, Settlement, TargetKey,
+};
 use rusqlite::{Connection, OptionalExtension, Params, ToSql, Transaction, TransactionBehavior, params};
 use std::collections::HashMap;
 
@@ -174,6 +176,26 @@ pub(super) fn parameters(connection: &Connection) -> rusqlite::Result<Vec<Parame
     let sql = format!("SELECT {columns} FROM parameters p JOIN targets t ON t.id = p.target ORDER BY p.revision");
     let mut statement = connection.prepare_cached(&sql)?;
     statement.query_map([], codec::parameter)?.filter_map(Result::transpose).collect()
+}
+
+pub(super) fn schemas(connection: &Connection) -> rusqlite::Result<Vec<SchemaRow>> {
+    let sql = "SELECT t.service, t.operation, s.schema, s.seen, s.began FROM schemas s \
+               JOIN targets t ON t.id = s.target ORDER BY t.service, t.operation, s.id";
+    let mut statement = connection.prepare_cached(sql)?;
+    let read = |row: &rusqlite::Row<'_>| {
+        let target = TargetKey { service: row.get(0)?, operation: row.get(1)? };
+        let (schema, seen) = (row.get::<_, i64>(2)?.cast_unsigned(), Wall::from_millis(row.get(3)?));
+        Ok(SchemaRow { target, schema, seen, began: row.get(4)? })
+    };
+    statement.query_map([], read)?.collect()
+}
+
+pub(super) fn note_schema(connection: &mut Connection, row: &SchemaRow) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let target = target_id(&transaction, &row.target)?;
+    let sql = "INSERT INTO schemas (target, schema, seen, began) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+    execute(&transaction, sql, params![target, row.schema.cast_signed(), row.seen.millis(), row.began])?;
+    transaction.commit()
 }
 
 pub(super) fn folded(connection: &Connection) -> rusqlite::Result<u64> {

@@ -19,6 +19,7 @@
 //! | `jobs` | a call that was put off | `max_pending` that have not ended; of the others, age and number |
 //! | `job_counts` | how many jobs are in a state | the states |
 //! | `plan_runs` | a run of a plan that has a key or has ended | 10,000 that have ended |
+//! | `schemas` | a schema that an operation was seen with | 32 for each target |
 //! | `plan_steps` | what happened to a step of a run | goes when its run ends |
 //! | `audit` | what is written down about a call | `[audit]`: retention, `max_entries` |
 //! | `audit_fields` | an argument of such a call | goes with its entry; few for each |
@@ -32,7 +33,7 @@
 pub(super) const MAX_OUTCOMES: i64 = 20_000_000;
 
 /// Every table; one that is missing from a database of ours means that it is damaged.
-pub(super) const TABLES: [&str; 15] = [
+pub(super) const TABLES: [&str; 16] = [
     "targets",
     "functions",
     "runs",
@@ -48,6 +49,7 @@ pub(super) const TABLES: [&str; 15] = [
     "plan_steps",
     "audit",
     "audit_fields",
+    "schemas",
 ];
 
 /// Version 1.
@@ -257,3 +259,15 @@ CREATE INDEX audit_fields_audit ON audit_fields (audit);
 
 /// Version 7: what functions feel of the operations they call.
 pub(super) const V7: &str = super::needs::MIGRATION;
+
+/// Version 8: the schemas of operations, by which it is known when one becomes another.
+pub(super) const V8: &str = "
+CREATE TABLE schemas (
+    id     INTEGER PRIMARY KEY,      -- in the order in which they were seen first
+    target INTEGER NOT NULL REFERENCES targets (id),
+    schema INTEGER NOT NULL,         -- a 64-bit pattern
+    seen   INTEGER NOT NULL,
+    began  INTEGER NOT NULL,         -- whether the operation became another one by it
+    UNIQUE (target, schema)
+) STRICT;
+";
