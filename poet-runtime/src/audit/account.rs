@@ -3,9 +3,9 @@
 //! Where the audit is strict an answer is given only once its end is on disk. What was answered and cannot be written down
 //! is withheld: the caller is told what is known of it, as if no answer had come.
 
-use super::entry::{AuditEntry, Decider, Declared, Detail, Validation, What, Who};
+use super::entry::{AuditEntry, Decider, Decision, Declared, Detail, Validation, What, Who};
 use super::key::sorted;
-use super::redact::Secrets;
+use super::redact::{Secrets, cut};
 use super::trail::{Said, Trail, by};
 use super::who::{Obeyed, seconds};
 use crate::config::{AuditLevel, Audited, Config};
@@ -45,7 +45,7 @@ impl Auditor {
     }
 }
 
-/// Every token, variable and argument of a program, and what stands in addresses where people put keys.
+/// Every token and variable of a program, and what stands in addresses where people put keys.
 fn secrets(config: &Config) -> Vec<String> {
     let mut all = Vec::new();
     for service in config.services.values() {
@@ -183,7 +183,6 @@ impl Account {
 
     fn open(runtime: &Runtime, subject: &Subject<'_>, arguments: Option<&Map<String, Value>>) -> Option<Box<Self>> {
         let inner = &runtime.0;
-        let auditor = inner.auditor.as_ref()?;
         let Subject { service, operation, repeatable, priority, deadline, said } = *subject;
         let configured = inner.config.services.get(service);
         let Audited { level, fields } = inner.config.audit.of(configured, operation);
@@ -206,25 +205,21 @@ impl Account {
         entry.detail.priority = priority.unwrap_or(surrounding).as_str().to_owned();
         entry.detail.repeatable = repeatable;
         let key = inner.recorder.audit_key();
-        let secrets = match arguments {
-            Some(arguments) => {
-                entry.detail.fingerprint = key.map(|key| key.arguments(service, operation, arguments));
-                for name in sorted(arguments) {
-                    let value = &arguments[name];
-                    let shown =
-                        if fields.contains(name) { Some(shown(value)) } else { key.map(|key| key.field(name, value)) };
-                    entry.fields.extend(shown.map(|shown| (name.clone(), shown)));
-                }
-                // Those that are allowed first, because they were asked for.
-                entry.fields.sort_by_key(|(name, _)| !fields.contains(name));
-                entry.fields.truncate(MAX_FIELDS);
-                entry.fields.sort();
-                auditor.secrets.and_arguments(arguments, fields)
+        if let Some(arguments) = arguments {
+            entry.detail.fingerprint = key.map(|key| key.arguments(service, operation, arguments));
+            for name in sorted(arguments) {
+                let value = &arguments[name];
+                let shown =
+                    if fields.contains(name) { Some(shown(value)) } else { key.map(|key| key.field(name, value)) };
+                entry.fields.extend(shown.map(|shown| (name.clone(), shown)));
             }
-            None => auditor.secrets.clone(),
-        };
+            // Those that are allowed first, because they were asked for.
+            entry.fields.sort_by_key(|(name, _)| !fields.contains(name));
+            entry.fields.truncate(MAX_FIELDS);
+            entry.fields.sort();
+        }
         let longest = crate::clock::after(began, deadline.unwrap_or(LONGEST_CALL));
-        let trail = Trail::new((number, level), began, said, secrets, entry);
+        let trail = Trail::new((number, level), began, said, entry);
         Some(Box::new(Self {
             runtime: runtime.clone(),
             trail,
@@ -339,11 +334,11 @@ impl Account {
     }
 
     fn failed(&self, error: &Error, now: Instant) {
-        if self.trail.entry().detail.decisions.is_empty() {
+        if self.trail.amend(|entry| entry.detail.decisions.is_empty()) {
             let (what, by) = unexplained(error);
             self.trail.note(now, what, by);
         }
-        let shown = self.trail.secrets().redact(&error.to_string());
+        let shown = self.redacted(error);
         self.trail.amend(|entry| {
             entry.detail.attempts = error.attempts();
             entry.detail.cost = self.price(entry, error.attempts());
@@ -366,6 +361,20 @@ impl Account {
             (entry.ended, entry.ending) = (Some(wall), Some(ending));
             entry.detail.seconds = seconds(took);
         });
+    }
+
+    /// What an error says, without the secrets of the program and the arguments of the call that are not allowed.
+    fn redacted(&self, error: &Error) -> String {
+        let inner = &self.runtime.0;
+        let known = inner.auditor.as_ref().map(|auditor| auditor.secrets.clone()).unwrap_or_default();
+        let secrets = match &self.sender {
+            Some((request, _)) => {
+                let configured = inner.config.services.get(&request.service);
+                known.and_arguments(&request.arguments, inner.config.audit.of(configured, &request.operation).fields)
+            }
+            None => known,
+        };
+        secrets.redact(&error.to_string())
     }
 
     /// Asks again what was checked: what the service declares may have been known only once it was connected to.
@@ -400,7 +409,7 @@ impl Account {
         });
         if entry.detail.disposition.take().is_some() {
             entry.ending = Some(error.ending());
-            entry.detail.error = Some(self.trail.secrets().redact(&error.to_string()));
+            entry.detail.error = Some(self.redacted(&error));
         }
         tracing::error!(
             service = entry.target.service,
@@ -424,10 +433,8 @@ impl Drop for Account {
         }
         let now = self.runtime.0.clock.now();
         self.trail.woke(now);
-        let dropped = |entry: &AuditEntry| {
-            entry.detail.decisions.iter().any(|decision| matches!(decision.what, What::Dropped { .. }))
-        };
-        if !dropped(&self.trail.entry()) {
+        let is_dropped = |decision: &Decision| matches!(decision.what, What::Dropped { .. });
+        if !self.trail.amend(|entry| entry.detail.decisions.iter().any(is_dropped)) {
             self.trail.note(now, What::Dropped { under_way: false }, Who::Caller);
         }
         self.ended(Ending::Cancelled, now);
@@ -467,10 +474,7 @@ fn shown(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
+    cut(text, LONGEST)
 }
 
 /// Who asked for a batch, as the one who was answered writes it down.

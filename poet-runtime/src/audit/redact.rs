@@ -52,11 +52,15 @@ impl Secrets {
                 text = text.replace(secret.as_str(), GONE);
             }
         }
-        let shown = words(&text);
-        match shown.char_indices().nth(LONGEST) {
-            Some((end, _)) => format!("{}…", &shown[..end]),
-            None => shown,
-        }
+        cut(words(&text), LONGEST)
+    }
+}
+
+/// A text of at most so many characters, with a sign where some are missing.
+pub(super) fn cut(text: String, longest: usize) -> String {
+    match text.char_indices().nth(longest) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 

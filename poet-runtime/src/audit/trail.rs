@@ -4,7 +4,6 @@
 //! [`Account`](super::account::Account). Nothing of this is there for a call that is not audited.
 
 use super::entry::{AuditEntry, Decider, Decision, MAX_DECISIONS, Wait, What, Who};
-use super::redact::Secrets;
 use super::who::seconds;
 use crate::config::AuditLevel;
 use crate::error::{Error, Kind};
@@ -25,7 +24,6 @@ struct Sheet {
     level: AuditLevel,
     began: Instant,
     said: Said,
-    secrets: Secrets,
     draft: Mutex<Draft>,
 }
 
@@ -49,15 +47,9 @@ struct Draft {
 }
 
 impl Trail {
-    pub(super) fn new(
-        (number, level): (u64, AuditLevel),
-        began: Instant,
-        said: Said,
-        secrets: Secrets,
-        entry: AuditEntry,
-    ) -> Self {
+    pub(super) fn new((number, level): (u64, AuditLevel), began: Instant, said: Said, entry: AuditEntry) -> Self {
         let draft = Mutex::new(Draft { entry, waiting: None, promised: false });
-        Self(Arc::new(Sheet { number, level, began, said, secrets, draft }))
+        Self(Arc::new(Sheet { number, level, began, said, draft }))
     }
 
     /// The number of the execution.
@@ -71,10 +63,6 @@ impl Trail {
 
     pub(super) fn level(&self) -> AuditLevel {
         self.0.level
-    }
-
-    pub(super) fn secrets(&self) -> &Secrets {
-        &self.0.secrets
     }
 
     /// Whether it is on disk that the call is about to be made.
@@ -105,9 +93,9 @@ impl Trail {
         seconds(now.saturating_duration_since(self.0.began))
     }
 
-    /// Changes what is written down besides.
-    pub(crate) fn amend(&self, change: impl FnOnce(&mut AuditEntry)) {
-        change(&mut lock(&self.0.draft).entry);
+    /// Looks at what is written down, or changes it.
+    pub(crate) fn amend<R>(&self, change: impl FnOnce(&mut AuditEntry) -> R) -> R {
+        change(&mut lock(&self.0.draft).entry)
     }
 
     /// What is written down by now.
