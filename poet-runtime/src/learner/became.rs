@@ -69,8 +69,7 @@ pub(crate) fn taken_back(row: &ParameterRow, default: f64, began: &SchemaRow) ->
 
 /// Whether a value was taken back because its operation became another one: nothing speaks against moving it then.
 pub(crate) fn is_of_another(row: &ParameterRow) -> bool {
-    let evidence = || serde_json::from_str::<serde_json::Value>(&row.evidence).ok();
-    row.standing == Standing::Reset && evidence().is_some_and(|evidence| evidence.get(SCHEMA).is_some())
+    row.standing == Standing::Reset && row.evidence_of(SCHEMA).is_some()
 }
 
 #[cfg(test)]

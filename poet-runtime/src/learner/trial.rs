@@ -331,8 +331,7 @@ pub(crate) fn is_frozen(subject: &Subject<'_>, effects: &Effects, moving: &str) 
 
 /// The revision that a row went back from, if only the time before spoke against it.
 fn went_back_by_before(row: &ParameterRow) -> Option<u64> {
-    let evidence: serde_json::Value = serde_json::from_str(&row.evidence).ok()?;
-    evidence.get(BY_BEFORE)?.as_bool()?.then(|| evidence.get("rolled_back")?.as_u64())?
+    row.evidence_of(BY_BEFORE)?.as_bool()?.then(|| row.evidence_of("rolled_back")?.as_u64())?
 }
 
 impl Lesson {

@@ -159,6 +159,11 @@ impl ParameterRow {
         }
     }
 
+    /// What its evidence says under a name; `None` where it says nothing, or was written by a newer version as no JSON.
+    pub(crate) fn evidence_of(&self, name: &str) -> Option<serde_json::Value> {
+        serde_json::from_str::<serde_json::Value>(&self.evidence).ok()?.get_mut(name).map(serde_json::Value::take)
+    }
+
     /// Whether its own value is the one in force.
     #[must_use]
     pub fn is_applied(&self) -> bool {

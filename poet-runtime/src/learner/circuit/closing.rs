@@ -13,7 +13,7 @@ use super::seen::Seen;
 use crate::learner::Subject;
 use crate::learner::guard::{MIN_SAMPLE, Proposal, step};
 use crate::parameter::SUCCESS_THRESHOLD;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// The odds at which the service is believed to be back, and those where it goes down under load.
 const ODDS: f64 = 20.0;
@@ -65,9 +65,8 @@ fn goes_down_under_load(subject: &Subject<'_>) -> bool {
     if let Some(hourly) = subject.hourly {
         return Cascade::read(hourly, subject.now).risk == CascadeRisk::High;
     }
-    let before = subject.row(&SUCCESS_THRESHOLD, None);
-    let evidence = before.and_then(|row| serde_json::from_str::<Value>(&row.evidence).ok());
-    evidence.is_some_and(|evidence| evidence[BROUGHT_DOWN] == true)
+    let said = subject.row(&SUCCESS_THRESHOLD, None).and_then(|row| row.evidence_of(BROUGHT_DOWN));
+    said.is_some_and(|said| said == true)
 }
 
 #[cfg(test)]

@@ -66,6 +66,9 @@ fn target_id(connection: &Connection, target: &TargetKey) -> rusqlite::Result<i6
     one(connection, "SELECT id FROM targets WHERE service = ?1 AND operation = ?2", names)
 }
 
+/// The counter of records that were folded into counts.
+const FOLDED: &str = "folded";
+
 /// Adds to a counter.
 pub(super) fn count(connection: &Connection, name: &str, n: u64) -> rusqlite::Result<()> {
     if n > 0 {
@@ -78,7 +81,7 @@ pub(super) fn count(connection: &Connection, name: &str, n: u64) -> rusqlite::Re
 /// What a counter has come to.
 pub(super) fn counted(connection: &Connection, name: &str) -> rusqlite::Result<u64> {
     let sql = "SELECT coalesce((SELECT n FROM counters WHERE name = ?1), 0)";
-    one(connection, sql, [name]).map(i64::cast_unsigned)
+    Ok(one(connection, sql, [name])?.max(0).cast_unsigned())
 }
 
 /// The ids of the processes in a batch, each marked as seen until its newest outcome.
@@ -138,7 +141,7 @@ fn add_rows(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()
         }
     }
     needs::add(transaction, &mut ids, &batch.needs)?;
-    count(transaction, "folded", batch.folded)?;
+    count(transaction, FOLDED, batch.folded)?;
     audit::write_down(transaction, &batch.audit)?;
     count(transaction, audit::DROPPED, batch.audit_dropped)?;
     Ok(())
@@ -199,8 +202,7 @@ pub(super) fn note_schema(connection: &mut Connection, row: &SchemaRow) -> rusql
 }
 
 pub(super) fn folded(connection: &Connection) -> rusqlite::Result<u64> {
-    let sql = "SELECT coalesce((SELECT n FROM counters WHERE name = 'folded'), 0)";
-    Ok(one(connection, sql, [])?.max(0).cast_unsigned())
+    counted(connection, FOLDED)
 }
 
 fn present(connection: &Connection, target: i64, key: &ParameterKey) -> rusqlite::Result<Option<ParameterRow>> {
