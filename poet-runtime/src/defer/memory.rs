@@ -156,18 +156,14 @@ impl Jobs {
                 job.lapsed(now);
                 (job.id, job.state)
             });
-            match state {
-                State::Uncertain => recovered.uncertain.push(id),
-                State::Dead => recovered.dead.push(id),
-                _ => recovered.again.push(id),
-            }
+            recovered.add(id, state);
         }
         for number in self.numbers_of(|job| job.state == State::Pending && job.expires <= now) {
             let (id, state) = self.change(number, |job| {
                 job.expired(now);
                 (job.id, job.state)
             });
-            if state == State::Uncertain { recovered.uncertain.push(id) } else { recovered.dead.push(id) }
+            recovered.add(id, state);
         }
         recovered
     }

@@ -202,6 +202,15 @@ pub struct Recovered {
 }
 
 impl Recovered {
+    /// Takes note of what a job is now.
+    pub(super) fn add(&mut self, id: JobId, state: State) {
+        match state {
+            State::Uncertain => self.uncertain.push(id),
+            State::Dead => self.dead.push(id),
+            _ => self.again.push(id),
+        }
+    }
+
     /// Whether there was nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -9,7 +9,7 @@ use super::desk::Desk;
 use super::form;
 use super::job::{Job, JobId, State, Token, Verdict};
 use super::queue::{QueueError, Reported, Wanted};
-use super::verdict::{Moment, broken_off, hear, judge};
+use super::verdict::{Moment, broken_off, hear, judge, put_back};
 use crate::audit::Origin;
 use crate::clock::Wall;
 use crate::error::{Error, Kind};
@@ -371,14 +371,6 @@ fn ended(runtime: &Runtime, request: Request, caller: Arc<dyn Caller>, verdict: 
     };
     record(runtime, &request, ending);
     invalidate(runtime, request, caller);
-}
-
-/// Leaves a job as it is until then: nothing was sent.
-fn put_back(job: &Job, due: Wall, why: String) -> Verdict {
-    match job.accepted.clone() {
-        Some(token) => Verdict::Accepted { token, due, why: Some(why) },
-        None => Verdict::Again { due, why, counts_as_attempt: false },
-    }
 }
 
 /// Says what came of a try, until the queue has heard it; returns what the job is now, if that verdict made it so.

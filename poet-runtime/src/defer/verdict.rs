@@ -84,9 +84,16 @@ pub(super) fn hear(job: &Job, request: &Request, news: Result<News, Error>, mome
             let wait = error
                 .retry_after()
                 .map_or_else(|| delay(moment.backoff, 1, moment.seed, moment.counter), |wait| wait.max(SHORTEST_REST));
-            let token = job.accepted.clone().unwrap_or_default();
-            Verdict::Accepted { token, due: moment.now.after(wait), why: Some(error.to_string()) }
+            put_back(job, moment.now.after(wait), error.to_string())
         }
+    }
+}
+
+/// Leaves a job as it is until then: nothing was sent.
+pub(super) fn put_back(job: &Job, due: Wall, why: String) -> Verdict {
+    match job.accepted.clone() {
+        Some(token) => Verdict::Accepted { token, due, why: Some(why) },
+        None => Verdict::Again { due, why, counts_as_attempt: false },
     }
 }
 
@@ -114,8 +121,8 @@ pub(crate) fn may_be_made_again(error: &Error, repeatable: bool) -> bool {
 
 /// What becomes of a job whose task ended without a word: its caller panicked, or the process would not wait.
 pub(super) fn broken_off(job: &Job, why: String, now: Wall, may_try_again: bool) -> Verdict {
-    if let Some(token) = job.accepted.clone() {
-        return Verdict::Accepted { token, due: now, why: Some(why) };
+    if job.accepted.is_some() {
+        return put_back(job, now, why);
     }
     match (job.repeatable, may_try_again) {
         (false, _) => Verdict::Uncertain(why),

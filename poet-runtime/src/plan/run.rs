@@ -102,10 +102,9 @@ enum News {
 
 impl<'r> Voyage<'r> {
     fn new(plan: &'r Plan, runtime: &'r Runtime, compiled: &'r Compiled<'r>, began: Instant) -> Self {
-        let inside = context::surrounding(|outer| outer?.around);
-        let (outer, around, learning, deferrable) = context::surrounding(|outer| match outer {
-            Some(outer) => (Some(outer.deadline), outer.priority, outer.learning, outer.deferrable),
-            None => (None, Priority::Normal, Learning::On, false),
+        let (outer, around, learning, deferrable, inside) = context::surrounding(|outer| match outer {
+            Some(outer) => (Some(outer.deadline), outer.priority, outer.learning, outer.deferrable, outer.around),
+            None => (None, Priority::Normal, Learning::On, false, None),
         });
         let own = clock::after(began, plan.deadline);
         let until = outer.map_or(own, |outer| outer.min(own));

@@ -184,18 +184,13 @@ fn recover(connection: &Connection, now: Wall) -> rusqlite::Result<Recovered> {
         let Some(mut row) = reads::at(connection, number)? else { continue };
         row.job.lapsed(now);
         put_back(connection, &row)?;
-        match row.job.state {
-            State::Uncertain => recovered.uncertain.push(row.job.id),
-            State::Dead => recovered.dead.push(row.job.id),
-            _ => recovered.again.push(row.job.id),
-        }
+        recovered.add(row.job.id, row.job.state);
     }
     for number in numbers(connection, EXPIRED, slice)? {
         let Some(mut row) = reads::at(connection, number)? else { continue };
         row.job.expired(now);
         put_back(connection, &row)?;
-        let uncertain = row.job.state == State::Uncertain;
-        if uncertain { recovered.uncertain.push(row.job.id) } else { recovered.dead.push(row.job.id) }
+        recovered.add(row.job.id, row.job.state);
     }
     Ok(recovered)
 }

@@ -87,11 +87,9 @@ pub(super) async fn join(order: &Order) -> Option<(Result<Reply, Error>, Landing
     };
     let written = Written { began: Some(*began), ..writing(&call) };
     let mut flight = Flight::take_off(&runtime.0, target, None, written, true);
-    if order.trail.is_some() {
-        flight.follow(order.trail.as_ref());
-        if let Err(error) = flight.promise().await {
-            return Some((Err(error), Landing::of(flight, Ending::Denied)));
-        }
+    flight.follow(order.trail.as_ref());
+    if let Err(error) = flight.promise().await {
+        return Some((Err(error), Landing::of(flight, Ending::Denied)));
     }
 
     let send = |items: Vec<Item>| {
