@@ -153,9 +153,6 @@ impl<'a> Audited<'a> {
     }
 }
 
-const LEVELS: [(&str, AuditLevel); 3] =
-    [("off", AuditLevel::Off), ("on", AuditLevel::On), ("strict", AuditLevel::Strict)];
-
 /// What is written, over `audit`.
 pub(super) fn audit(reader: &mut Reader<'_>, field: &Field<'_>, mut audit: AuditConfig) -> AuditConfig {
     let Some(mut table) = reader.table(field) else {
@@ -190,7 +187,10 @@ const LEVEL_OR_TABLE: &str = "\"off\", \"on\", \"strict\", or a table with `leve
 
 fn level(reader: &mut Reader<'_>, field: &Field<'_>, allowed: &str) -> Option<AuditLevel> {
     match field.node.value {
-        Value::Text(_) => reader.choice(field, &LEVELS, &[]),
+        Value::Text(_) => {
+            let names = AuditLevel::ALL.map(|level| (level.as_str(), level));
+            reader.choice(field, &names, &[])
+        }
         _ => reader.expected(field, allowed),
     }
 }
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn every_level_is_found_by_the_name_it_is_written_under() {
-        for (name, level) in LEVELS {
+        for (name, level) in [("off", AuditLevel::Off), ("on", AuditLevel::On), ("strict", AuditLevel::Strict)] {
             assert_eq!((level.as_str(), AuditLevel::from_name(name)), (name, Some(level)));
         }
     }
