@@ -96,13 +96,13 @@ impl Checks {
 
     /// By which rule a tool that is not forbidden may be called.
     fn permit(&self, tool: &str) -> String {
-        let read_only =
-            if self.config.access == Access::ReadOnly { "`access` of the service, and it is read-only" } else { "" };
-        match self.config.allow.iter().find(|pattern| matches(pattern, tool)) {
-            Some(pattern) if read_only.is_empty() => format!("`allow` of the service has `{pattern}`"),
-            Some(pattern) => format!("`allow` of the service has `{pattern}`, and {read_only}"),
-            None if read_only.is_empty() => "the service has no rule against it".to_owned(),
-            None => read_only.to_owned(),
+        let read_only = "`access` of the service, and it is read-only";
+        let reads_only = self.config.access == Access::ReadOnly;
+        match (self.config.allow.iter().find(|pattern| matches(pattern, tool)), reads_only) {
+            (Some(pattern), false) => format!("`allow` of the service has `{pattern}`"),
+            (Some(pattern), true) => format!("`allow` of the service has `{pattern}`, and {read_only}"),
+            (None, false) => "the service has no rule against it".to_owned(),
+            (None, true) => read_only.to_owned(),
         }
     }
 

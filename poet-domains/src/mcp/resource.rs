@@ -415,8 +415,9 @@ impl Caller for Session {
     }
 
     fn vetting(&self, request: &Request) -> Vetting {
-        let known = self.known_tool(&request.operation);
-        self.vet(&request.operation, known.as_ref(), &request.arguments)
+        let tools = self.known_tools();
+        let known = tools.as_deref().and_then(|tools| tools.iter().find(|tool| tool.name == request.operation));
+        self.vet(&request.operation, known, &request.arguments)
     }
 }
 

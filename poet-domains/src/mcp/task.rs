@@ -6,6 +6,7 @@
 
 use super::connection::ToolAnswer;
 use super::fault::{Fault, McpError};
+use super::fleet::failure;
 use poet_runtime::service::{Accepted, Failure, Fetched, News, fnv1a};
 use std::time::Duration;
 
@@ -100,7 +101,6 @@ pub(super) fn fetched(called: Called, token: impl FnOnce(&str) -> String) -> Fet
 
 /// What a server said of a task, as the runtime is told.
 pub(super) fn news(said: Result<TaskState, McpError>, token: &str) -> Result<News, Failure> {
-    let failure = |error: McpError| Failure::new(error.class(), error);
     match said {
         Ok(TaskState::Working(task)) => Ok(News::Working(Accepted { token: token.to_owned(), ask_in: task.ask_in })),
         Ok(TaskState::Ended(Ok(answer))) => Ok(News::Done(answer.value.into())),

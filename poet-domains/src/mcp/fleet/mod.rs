@@ -352,8 +352,8 @@ impl Fleet {
         due: Due,
         request: impl Fn(Session, Due) -> F,
     ) -> Result<T, McpError> {
-        let members = self.state().members.clone();
-        match members.iter().find(|member| token.is_of(&member.place.address)) {
+        let known = self.state().members.iter().find(|member| token.is_of(&member.place.address)).cloned();
+        match known {
             Some(member) => member.make(false, |session| request(session, due)).await,
             None => Ok(self.send(&Mutex::default(), due, request).await?.0),
         }
