@@ -213,11 +213,10 @@ fn corrections(reader: &mut Reader<'_>, table: &mut Table<'_>) -> Vec<(f64, f64)
     let mut corrections: Vec<(f64, f64)> = Vec::new();
     for field in list {
         let Some(mut own) = reader.table(&field) else { continue };
-        let day = reader.number_or(&mut own, "day", &(0.0..=3_650.0), 0.0);
-        let time = own.take("time").and_then(|field| reader.time(&field)).unwrap_or(0.0);
+        let second = services::moment(reader, &mut own);
         let by = reader.number_or(&mut own, "by", &(-864_000.0..=864_000.0), 3_600.0);
         reader.refuse_rest(&own);
-        corrections.push((day * 86_400.0 + time, by));
+        corrections.push((second, by));
     }
     corrections.sort_by(|a, b| a.0.total_cmp(&b.0));
     corrections

@@ -134,12 +134,17 @@ fn failures(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Failures> {
 
 fn outage(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<(f64, f64)> {
     let mut own = reader.table(field)?;
-    let day = reader.number_or(&mut own, "day", &(0.0..=3_650.0), 0.0);
-    let time = own.take("time").and_then(|field| reader.time(&field)).unwrap_or(0.0);
+    let from = moment(reader, &mut own);
     let lasts = reader.number_or(&mut own, "lasts", &(0.1..=LONG), 3_600.0);
     reader.refuse_rest(&own);
-    let from = day * DAY + time;
     Some((from, from + lasts))
+}
+
+/// The second of the world that a `day` and a `time` of it mean.
+pub(super) fn moment(reader: &mut Reader<'_>, table: &mut Table<'_>) -> f64 {
+    let day = reader.number_or(table, "day", &(0.0..=3_650.0), 0.0);
+    let time = table.take("time").and_then(|field| reader.time(&field)).unwrap_or(0.0);
+    day * DAY + time
 }
 
 fn capacity(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Capacity> {
