@@ -784,8 +784,12 @@ proptest! {
                 } else if row.key.name != MAX_RETRIES.name {
                     let parameter = parameter::find(&row.key.name).unwrap();
                     prop_assert!((parameter.min..=parameter.max).contains(&row.value), "{}", row.value);
-                    let up = if let Step::Times { up, .. } = parameter.step { up } else { 2.0 };
-                    prop_assert!(row.value <= (old * up).max(1.0) + 1e-6, "{old} {}", row.value);
+                    let most = match parameter.step {
+                        Step::Times { up, least, .. } => old.max(least / up) * up,
+                        Step::By(most) => old + most,
+                        Step::Any => f64::INFINITY,
+                    };
+                    prop_assert!(row.value <= most + 1e-6, "{} {old} {}", row.key.name, row.value);
                 } else {
                     prop_assert!((0.0..=f64::from(ceiling)).contains(&row.value), "{}", row.value);
                     prop_assert!(row.value.fract() == 0.0);
