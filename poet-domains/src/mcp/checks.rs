@@ -9,7 +9,6 @@ use super::contract::{Schemas, ToolSchemas};
 use super::fault::{Fault, McpError};
 use super::masked::{Habits, Promise};
 use super::resource::Repeatable;
-use super::schema;
 use poet_runtime::audit::{AccessRule, Declared, Validation};
 use poet_runtime::config::{Access, Check, ServiceConfig, ToolConfig};
 use poet_runtime::service::Vetting;
@@ -114,8 +113,7 @@ impl Checks {
 
     /// What tells a tool from one of the same name that takes or answers something else.
     pub(super) fn shape(&self, known: &ToolInfo) -> u64 {
-        let kept = self.contract(&known.name, Some(known)).map(|schemas| schemas.shape);
-        kept.unwrap_or_else(|| schema::shape(&known.input_schema, known.output_schema.as_ref()))
+        self.schemas.of(known).shape
     }
 
     fn masked_errors_of(&self, tool: &str) -> Check {

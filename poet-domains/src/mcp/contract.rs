@@ -1,6 +1,6 @@
 //! Holds calls against the JSON schemas that a server declares for its tools.
 //!
-//! A schema is compiled once, when the tool is first called, and again only if the server changes it. Drafts from 4 to
+//! A schema is compiled once, when something is first held against it, and again only if the server changes it. Drafts from 4 to
 //! 2020-12 are known, 2020-12 where none is named. Nothing is fetched: a `$ref` leads to somewhere in the schema itself.
 //! A schema that cannot be compiled, or that has no bound, is the server's own mistake: it is ignored, with one warning,
 //! because a tool that worked without being checked would otherwise stop working.
@@ -13,9 +13,9 @@ use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// The most tools whose schemas are kept compiled; beyond it they are all compiled anew, as they are called.
+/// The most tools whose schemas are kept; beyond it they are all read and compiled anew, as they are called.
 const MAX_TOOLS: usize = 1024;
 /// The most values a schema may be made of. The largest of the reference servers has some two hundred.
 const MAX_NODES: usize = 10_000;
@@ -24,7 +24,7 @@ const MAX_PATTERN: usize = 1 << 20;
 /// The most names that are listed as allowed.
 const MAX_SHOWN: usize = 12;
 
-/// The schemas of the tools of one service, compiled.
+/// The schemas of the tools of one service.
 #[derive(Debug, Default)]
 pub(super) struct Schemas(Mutex<HashMap<String, Arc<ToolSchemas>>>);
 
@@ -37,16 +37,16 @@ impl Schemas {
             return schemas;
         }
         let mut known = self.known();
-        // Somebody else may have compiled it meanwhile.
+        // Somebody else may have read it meanwhile.
         if let Some(schemas) = known.get(&tool.name).filter(|schemas| schemas.are_those_of(tool)) {
             return schemas.clone();
         }
         if known.len() >= MAX_TOOLS {
             known.clear();
         }
-        let compiled = Arc::new(ToolSchemas::compile(tool));
-        known.insert(tool.name.clone(), compiled.clone());
-        compiled
+        let read = Arc::new(ToolSchemas::read(tool));
+        known.insert(tool.name.clone(), read.clone());
+        read
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<String, Arc<ToolSchemas>>> {
@@ -57,26 +57,21 @@ impl Schemas {
 /// The schemas of one tool.
 #[derive(Debug)]
 pub(super) struct ToolSchemas {
+    tool: String,
     input: Value,
     output: Option<Value>,
     /// What tells them from others, whatever they say to people.
     pub(super) shape: u64,
-    arguments: Option<Validator>,
-    answer: Option<Validator>,
+    arguments: OnceLock<Option<Validator>>,
+    answer: OnceLock<Option<Validator>>,
 }
 
 impl ToolSchemas {
-    fn compile(tool: &ToolInfo) -> Self {
-        let compiled = |schema: &Value, of: &str| match compile(schema) {
-            Ok(validator) => validator,
-            Err(problem) => {
-                tracing::warn!(tool = tool.name, schema = of, %problem, "a declared schema is ignored");
-                None
-            }
-        };
+    fn read(tool: &ToolInfo) -> Self {
         Self {
-            arguments: compiled(&tool.input_schema, "input"),
-            answer: tool.output_schema.as_ref().and_then(|schema| compiled(schema, "output")),
+            tool: tool.name.clone(),
+            arguments: OnceLock::new(),
+            answer: OnceLock::new(),
             input: tool.input_schema.clone(),
             output: tool.output_schema.clone(),
             shape: schema::shape(&tool.input_schema, tool.output_schema.as_ref()),
@@ -87,9 +82,26 @@ impl ToolSchemas {
         self.input == tool.input_schema && self.output == tool.output_schema
     }
 
+    /// What arguments are held against, if against anything.
+    fn arguments(&self) -> Option<&Validator> {
+        self.arguments.get_or_init(|| self.compiled(&self.input, "input")).as_ref()
+    }
+
+    fn answer(&self) -> Option<&Validator> {
+        let output = self.output.as_ref()?;
+        self.answer.get_or_init(|| self.compiled(output, "output")).as_ref()
+    }
+
+    fn compiled(&self, schema: &Value, of: &str) -> Option<Validator> {
+        compile(schema).unwrap_or_else(|problem| {
+            tracing::warn!(tool = self.tool, schema = of, %problem, "a declared schema is ignored");
+            None
+        })
+    }
+
     /// Whether the tool declared what it is given.
     pub(super) fn ask_for_arguments(&self) -> bool {
-        self.arguments.is_some()
+        self.arguments().is_some()
     }
 
     /// Whether the tool declared what it answers.
@@ -100,7 +112,7 @@ impl ToolSchemas {
     /// What is wrong with arguments, if anything is. `null` for what may be left out is as good as leaving it out: that is
     /// how most languages write it, and the protocol sends no header for it.
     pub(super) fn refuse(&self, arguments: &Map<String, Value>) -> Option<String> {
-        let validator = self.arguments.as_ref()?;
+        let validator = self.arguments()?;
         let required = self.input["required"].as_array();
         let is_required = |name: &str| required.is_some_and(|names| names.iter().any(|known| known == name));
         let mut said = arguments.clone();
@@ -110,7 +122,7 @@ impl ToolSchemas {
 
     /// What about structured content is not as declared, if anything is.
     pub(super) fn contradicted_by(&self, structured: &Value) -> Option<String> {
-        problem(self.answer.as_ref()?, structured, self.output.as_ref()?, "answer")
+        problem(self.answer()?, structured, self.output.as_ref()?, "answer")
     }
 }
 
@@ -240,7 +252,7 @@ mod tests {
     }
 
     fn refused(schema: Value, arguments: &Value) -> Option<String> {
-        ToolSchemas::compile(&tool(schema, None)).refuse(arguments.as_object().unwrap())
+        ToolSchemas::read(&tool(schema, None)).refuse(arguments.as_object().unwrap())
     }
 
     #[test]
@@ -276,6 +288,15 @@ mod tests {
         let long = refused(schema.clone(), &json!({ "id": 7, "few": ["hunter2", "hunter2"] })).unwrap();
         assert!(long.starts_with("arguments.few: ") && !long.contains("hunter2"), "{long}");
         assert_eq!(refused(schema, &json!({ "id": 7, "kind": "hot", "filter": { "name": null } })), None);
+    }
+
+    #[test]
+    fn a_schema_is_compiled_when_something_is_held_against_it_and_not_before() {
+        let schemas = ToolSchemas::read(&tool(json!({ "required": ["id"] }), Some(json!({ "required": ["id"] }))));
+        assert!(schemas.promise_an_answer() && schemas.shape != 0);
+        assert!(schemas.arguments.get().is_none() && schemas.answer.get().is_none());
+        assert!(schemas.refuse(&Map::new()).is_some());
+        assert!(schemas.arguments.get().is_some() && schemas.answer.get().is_none());
     }
 
     #[test]
@@ -320,7 +341,7 @@ mod tests {
     fn an_answer_is_held_against_what_was_declared() {
         let declared =
             json!({ "type": "object", "properties": { "total": { "type": "number" } }, "required": ["total"] });
-        let schemas = ToolSchemas::compile(&tool(json!({ "type": "object" }), Some(declared)));
+        let schemas = ToolSchemas::read(&tool(json!({ "type": "object" }), Some(declared)));
         assert_eq!(schemas.contradicted_by(&json!({ "total": 7 })), None);
         assert_eq!(
             schemas.contradicted_by(&json!({ "total": "7" })).as_deref(),
