@@ -236,12 +236,12 @@ impl BatchSum {
 }
 
 /// How many bins of age there are.
-pub const AGE_BINS: u8 = 48;
+pub const AGE_BINS: u8 = 96;
 
 /// The youngest age with a bin of its own.
 const YOUNGEST: Duration = Duration::from_millis(100);
 
-/// The bin of an age: half octaves (each 1.41 times as long as the one before) from 100 ms to about 19 days.
+/// The bin of an age: quarter octaves (each 1.19 times as long as the one before) from 100 ms to about 19 days.
 ///
 /// # Examples
 ///
@@ -256,13 +256,13 @@ const YOUNGEST: Duration = Duration::from_millis(100);
 pub fn age_bin(age: Duration) -> u8 {
     let octaves = (age.as_secs_f64() / YOUNGEST.as_secs_f64()).log2();
     // A hair up, so that the age a bin begins with is in it whatever rounding did.
-    (octaves * 2.0 + 1e-9).floor().clamp(0.0, f64::from(AGE_BINS - 1)) as u8
+    (octaves * 4.0 + 1e-9).floor().clamp(0.0, f64::from(AGE_BINS - 1)) as u8
 }
 
 /// The age a bin of [`age_bin`] begins with.
 #[must_use]
 pub fn bin_age(bin: u8) -> Duration {
-    YOUNGEST.mul_f64((f64::from(bin.min(AGE_BINS)) / 2.0).exp2())
+    YOUNGEST.mul_f64((f64::from(bin.min(AGE_BINS)) / 4.0).exp2())
 }
 
 /// The class of an attempt without its details: `None` in [`Class::failure`](crate::outcome::Class::failure) splits into success and the rest.

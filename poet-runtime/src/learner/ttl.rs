@@ -2,7 +2,7 @@
 //!
 //! **What is seen.** Whenever an answer is asked for again, its age then and whether it was another one by then:
 //! current-status data, which never says when it changed. How likely an answer is another one at an age, the curve, is
-//! counted in half-octave bins of age and can only rise with age: pooling adjacent violators gives the most likely such
+//! counted in quarter-octave bins of age and can only rise with age: pooling adjacent violators gives the most likely such
 //! curve (Ayer et al. 1955).
 //!
 //! **Where it should be.** Hits come at every age up to the limit alike, so the share of them that is out of date is
@@ -15,7 +15,7 @@
 //! another one, the pooling that it is no more often so than an older one. Changes come in bursts; where they do, the
 //! counts are worth less by as much as the days differ more than chance would make them.
 //!
-//! **Down** only where more is out of date than allowed in 95 of 100 draws, **up** only by a quarter at least: between
+//! **Down** only where more is out of date than allowed in 95 of 100 draws, **up** only by a tenth at least: between
 //! the two stands what the evidence cannot tell apart. A service where everything changes at once goes down to 0, which
 //! keeps nothing; every call is then a refetch of what the one before it got, and what they see brings it back.
 //!
@@ -43,17 +43,20 @@ const BLOCK: u64 = 100;
 /// Hours with fewer changes than before are a lull, after which they come again, and no other service, up to so many.
 const LULL: i64 = 7 * 24;
 
+/// Refetches to come about which an interval speaks.
+const AHEAD: f64 = 1_000.0;
+
 /// How many observations of each bin the rate of change stands for.
-const PRIOR: f64 = 4.0;
+const PRIOR: f64 = 2.0;
 
 /// The youngest answers by which the rate is known. Where changes come in bursts, older ones would make it too low.
 const YOUNG: f64 = 200.0;
 
-/// A rise by less is noise: bins are 41 % apart.
-const LEAST_RISE: f64 = 1.25;
+/// A rise by less is noise: bins are 19 % apart.
+const LEAST_RISE: f64 = 1.1;
 
 /// Ages between two bins at which a limit may stand.
-const PARTS: usize = 4;
+const PARTS: usize = 2;
 
 /// Proposes one step of the freshness, if answers were asked for again.
 pub(crate) fn propose(subject: &Subject<'_>) -> Vec<Proposal> {
@@ -118,7 +121,10 @@ impl Ages {
         let bounds = (CACHE_TTL.min, CACHE_TTL.max);
         let new = step(&CACHE_TTL, old, target, bounds);
         let shown = if falls { old } else { new };
-        let mut stale: Vec<f64> = drawn.iter().map(|curve| curve.stale_up_to(shown)).collect();
+        // The days to come differ as those that were seen did.
+        let to_come = (self.spread - 1.0) * self.refetches() / AHEAD;
+        let mut stale: Vec<f64> =
+            self.drawn(old, self.spread + to_come).iter().map(|curve| curve.stale_up_to(shown)).collect();
         let interval = (quantile(&mut stale, 0.05), quantile(&mut stale, 0.95));
         let Self { seen, other, .. } = self;
         let counted = format!("{other} of {seen} answers that were asked for again were other ones");
@@ -175,7 +181,7 @@ impl Ages {
         let young = self.young();
         let rate = self.rate(young);
         let other: f64 = self.changed[..young].iter().sum::<f64>() / spread + 0.5;
-        let all: f64 = self.changed.iter().chain(&self.unchanged).sum();
+        let all = self.refetches();
         (0..DRAWS)
             .map(|_| {
                 let rate = rate * draws.gamma(other) / other;
@@ -192,6 +198,11 @@ impl Ages {
                 Curve::new(pooled(&shares))
             })
             .collect()
+    }
+
+    /// All of them, weighted.
+    fn refetches(&self) -> f64 {
+        self.changed.iter().chain(&self.unchanged).sum()
     }
 
     /// Up to which bin answers are young: the youngest [`YOUNG`] of them.
@@ -335,7 +346,7 @@ fn pooled(shares: &[(f64, f64)]) -> [f64; BINS] {
 
 /// The age a bin begins with, in seconds; between two bins for a fraction.
 fn edge_at(bin: f64) -> f64 {
-    bin_age(0).as_secs_f64() * (bin / 2.0).exp2()
+    bin_age(0).as_secs_f64() * (bin / 4.0).exp2()
 }
 
 /// The same, but the first bin begins with no age at all.

@@ -8,7 +8,7 @@ use super::schema;
 use rusqlite::{Connection, TransactionBehavior};
 
 const MIGRATIONS: &[&str] =
-    &[schema::V1, schema::V2, schema::V3, schema::V4, schema::V5, schema::V6, schema::V7, schema::V8];
+    &[schema::V1, schema::V2, schema::V3, schema::V4, schema::V5, schema::V6, schema::V7, schema::V8, schema::V9];
 
 /// "poet" in ASCII, in the header of every database of ours.
 const APPLICATION_ID: i64 = 0x706f_6574;
@@ -158,6 +158,21 @@ mod tests {
         let read = |sql| connection.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
         assert_eq!(read("SELECT standing FROM parameters"), "shadow");
         assert_eq!(read("SELECT group_concat(standing) FROM parameter_changes"), "confirmed,shadow");
+    }
+
+    #[test]
+    fn the_ages_of_answers_are_what_they_were_in_the_finer_bins() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        apply(&mut connection, &MIGRATIONS[..8]).unwrap();
+        connection.execute("INSERT INTO targets VALUES (1, 'crm', 'get')", []).unwrap();
+        for (kind, bin, n) in [("unchanged", 12, 5), ("unchanged", 24, 7), ("changed", 24, 2), ("answered", 12, 9)] {
+            connection.execute("INSERT INTO evidence VALUES (1, 480000, ?1, ?2, ?3)", (kind, bin, n)).unwrap();
+        }
+        migrate(&mut connection).unwrap();
+        let mut statement =
+            connection.prepare("SELECT kind || ' ' || idx || ' ' || n FROM evidence ORDER BY 1").unwrap();
+        let rows: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        assert_eq!(rows, ["answered 12 9", "changed 48 2", "unchanged 24 5", "unchanged 48 7"]);
     }
 
     #[test]

@@ -271,3 +271,11 @@ CREATE TABLE schemas (
     UNIQUE (target, schema)
 ) STRICT;
 ";
+
+/// Version 9: the ages of answers are counted in bins of a quarter octave, and not of a half any more. What was counted
+/// goes to the younger of the two that its bin has become: taken for younger, an answer is kept rather too short than too
+/// long. Twice, because a bin's new number is the old one of another.
+pub(super) const V9: &str = "
+UPDATE evidence SET idx = 1000 + 2 * idx WHERE kind IN ('unchanged', 'changed');
+UPDATE evidence SET idx = idx - 1000 WHERE kind IN ('unchanged', 'changed');
+";
