@@ -568,6 +568,25 @@ fn twenty_bad_estimators_are_contained() {
     assert!(at_large.is_empty(), "{at_large:#?}");
 }
 
+/// In these two lives retries mend what the short timeout cuts off, until five attempts in a row are cut off and the
+/// circuit opens, for those that are held out as well. Calls that passed went well with either value.
+#[test]
+fn a_value_that_opens_the_circuit_goes_back_though_the_calls_that_pass_go_well() {
+    let bad = all().remove(0);
+    for seed in [109, 110] {
+        let (mut life, mut without) = (Life::new(bad.model, seed, None), Life::new(bad.model, seed, None));
+        without.live(BEFORE + AFTER, &[]);
+        life.live(BEFORE, &[]);
+        let good = life.values();
+        while life.calls < BEFORE + AFTER {
+            life.live(PASS, &[(&ATTEMPT_TIMEOUT, bad.estimator)]);
+        }
+        let lost: f64 = without.worth.iter().zip(&life.worth).map(|(without, with)| without - with).sum();
+        assert_eq!((life.values(), life.back.len()), (good, 1), "seed {seed}");
+        assert!(lost < 250.0, "seed {seed}: {lost}");
+    }
+}
+
 /// How many of two hundred lives end with a move that was taken back, which was made after so many calls.
 fn taken_back(model: Model, before: usize, estimator: Estimator) -> usize {
     let goes_back = |seed: &u64| {

@@ -6,8 +6,8 @@
 //!
 //! * **It goes no further** while calls with it look worth less than those held out beside them.
 //! * **It goes back** as soon as it is sure to do harm: calls with it are surely worth less than those held out, which
-//!   say that it is not the service that became worse. Less has to be sure where the circuit refuses nearly all calls
-//!   meanwhile: then waiting to be sure costs every one of them, and going back next to nothing. What calls share (a
+//!   say that it is not the service that became worse. Or as soon as the circuit has refused more calls than it let pass:
+//!   then waiting to be sure costs every one of them, and going back next to nothing. What calls share (a
 //!   circuit, a cache) cannot be held out, and is compared with the time before alone; there calls that meet the same
 //!   outage count as one, since whether one comes before a move or after it is chance. A family that went back is frozen
 //!   for [`FREEZE`].
@@ -154,15 +154,14 @@ impl<'a> Trial<'a> {
         self.rows.iter().all(|row| family(&row.key.name) == OPEN_FOR.family())
     }
 
-    /// What it loses where the circuit has refused nearly all calls since the newest step, so that next to none is left
-    /// to compare. To wait for more of them would cost all the others, and if it is the service that is down, going back
-    /// costs nothing: what went back by the time before alone is free again once that is seen.
-    fn refuses(&self, effects: &Effects, beside: Option<Worth>, utility: &Utility) -> Option<Realised> {
+    /// What it loses where the circuit has refused half as many calls again since the newest step as it let pass, so that few
+    /// are left to compare, and more than outages do as the service always had them. That those which passed went well clears
+    /// nothing: what opens a circuit is how attempts end, and a retry may have mended every one of them. To wait for more
+    /// calls would cost all the others, and if it is the service that is down, going back costs next to nothing.
+    fn refuses(&self, effects: &Effects, utility: &Utility) -> Option<Realised> {
         let latest = effects.under(self.revision, Arm::InForce);
-        let is_cleared = |held| latest.calls >= FEWEST && latest.is_worse_than(held) < LIKELY;
-        // More than an outage refuses as the service always had them.
-        let telling = PACE.0.max(latest.calls).max(2.0 * self.cluster(effects));
-        if latest.refused() < 2.0 * telling || beside.is_some_and(is_cleared) {
+        let usual = effects.calls_of_an_outage(self.changed.hour());
+        if latest.refused() < (1.5 * latest.calls).max(2.0 * PACE.0).max(4.0 * usual) {
             return None;
         }
         let (all, before) = (latest.with_refused(), effects.under(self.good, Arm::InForce).with_refused());
@@ -189,7 +188,7 @@ impl<'a> Trial<'a> {
                 return Verdict::RollBack(realised, if beside.is_some() { Beside::HeldOut } else { Beside::Before });
             }
         }
-        if let Some(realised) = self.refuses(effects, beside, utility) {
+        if let Some(realised) = self.refuses(effects, utility) {
             return Verdict::RollBack(realised, Beside::Before);
         }
         let latest = effects.under(self.revision, Arm::InForce);
