@@ -220,14 +220,17 @@ impl Runtime {
 
     /// Says which schema an operation has, by anything that tells it from others; saying it at every call costs next to
     /// nothing. By a schema that was never seen of it, it is another operation: what was learned about it is taken back,
-    /// and what was counted before counts no more. Of one that was not called yet nothing is noted.
+    /// and what was counted before counts no more. Where it had another one in this process, what is kept of its answers
+    /// is worth nothing. Of one that was not called yet nothing is noted.
     pub fn note_schema(&self, service: &str, operation: &str, schema: u64) {
         let known = self.0.registry.known(service, operation);
         // One that stands for many has no schema.
         let named = known.filter(|target| target.key.service == service && target.key.operation == operation);
-        if let Some(target) = named.filter(|target| target.is_news(schema))
-            && self.0.recorder.meet(target.key.clone(), schema)
-        {
+        let Some(target) = named.filter(|target| target.is_news(schema)) else { return };
+        if target.has_a_schema() {
+            self.cache().invalidate(service, operation);
+        }
+        if self.0.recorder.meet(target.key.clone(), schema) {
             target.has_schema(schema);
         }
     }

@@ -145,6 +145,11 @@ impl Target {
         self.schema.load(Ordering::Relaxed) != schema.max(1)
     }
 
+    /// Whether it was met with any.
+    pub(crate) fn has_a_schema(&self) -> bool {
+        self.schema.load(Ordering::Relaxed) != 0
+    }
+
     /// Takes it that the schema is noted.
     pub(crate) fn has_schema(&self, schema: u64) {
         self.schema.store(schema.max(1), Ordering::Relaxed);

@@ -3,7 +3,7 @@
 use crate::server::{Asked, Server};
 use poet_domains::mcp::McpResource;
 use poet_runtime::Runtime;
-use poet_runtime::config::ServiceConfig;
+use poet_runtime::config::{ServiceConfig, ToolConfig};
 use poet_runtime::store::{MemoryStore, Store};
 use serde_json::{Value, json};
 
@@ -34,5 +34,26 @@ async fn another_schema_begins_a_regime_and_other_words_do_not() {
         begun.push(store.clone().schemas().await.unwrap().iter().map(|row| row.began).collect::<Vec<_>>());
     }
     assert_eq!(begun, [vec![false], vec![false], vec![false, true], vec![false, true]]);
+    runtime.shutdown(std::time::Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_tool_that_takes_something_else_now_is_asked_for_again() {
+    let server = Server::start(Asked::done).await;
+    server.replace_tools(vec![tool(&json!({ "type": "string" }))]);
+    let crm = ServiceConfig::http("crm", server.url()).tool("get", ToolConfig::default().read_only().cacheable());
+    let runtime = Runtime::builder().service(crm).in_memory().build().unwrap();
+    let get = async |id: &str| {
+        runtime.scope(McpResource::new("crm").call_tool("get", json!({ "id": id }))).await.unwrap();
+        server.calls()
+    };
+    assert_eq!((get("7").await, get("7").await), (1, 1));
+    // Described in other words: what is kept holds.
+    server.replace_tools(vec![tool(&json!({ "type": "string", "description": "whose" }))]);
+    server.forget_sessions();
+    assert_eq!((get("8").await, get("7").await), (2, 2));
+    server.replace_tools(vec![tool(&json!({ "type": ["string", "integer"] }))]);
+    server.forget_sessions();
+    assert_eq!((get("9").await, get("7").await, get("7").await), (3, 4, 4));
     runtime.shutdown(std::time::Duration::from_secs(5)).await.unwrap();
 }
