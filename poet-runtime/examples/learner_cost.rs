@@ -7,11 +7,11 @@
 //! Times are medians of short samples, most of which are not preempted on a busy machine.
 #![expect(clippy::print_stdout, reason = "it prints its figures")]
 
-use poet_runtime::evidence::{History, Lately};
+use poet_runtime::evidence::{History, Lately, age_bin};
 use poet_runtime::service::{Failure, ServiceCall};
 use poet_runtime::store::{Batch, MemoryStore, Store, TargetKey};
 use poet_runtime::{
-    Attempt, Class, Clock, Ending, FailureKind, Finished, Learning, Profile, Record, Runtime, TargetId, Wall,
+    Attempt, Class, Clock, Ending, FailureKind, Finished, Learning, Profile, Record, Runtime, Shown, TargetId, Wall,
 };
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -60,15 +60,32 @@ impl Chance {
         let call = Finished { attempts: attempt.ordinal, elapsed, timeout, retries: 2, ..Finished::of(ending) };
         Record { attempt: Some(attempt), call: Some(call), ..Record::new(TargetId(0), 2, ended) }
     }
+
+    /// A call of a tool whose answers are fresh for five minutes and change once an hour: four of five are answered from
+    /// memory, of which one in fifty is looked at again.
+    fn read(&mut self, ended: Instant) -> Record {
+        const FRESH: f64 = 300.0;
+        let kept = self.unit() < 0.8;
+        if kept && self.unit() > 0.02 {
+            return Record { call: Some(Finished::of(Ending::Cached)), ..Record::new(TargetId(0), 2, ended) };
+        }
+        let age = if kept { FRESH * self.unit() } else { FRESH - 60.0 * (1.0 - self.unit()).ln() };
+        let changed = self.unit() > (-age / 3_600.0).exp();
+        let mut record = self.record(ended);
+        if let Some(call) = &mut record.call {
+            call.shown = Some(Shown::Refetched { age: age_bin(Duration::from_secs_f64(age)), changed });
+        }
+        record
+    }
 }
 
 /// The evidence of so many hours before one: as the store has it, and as the running process keeps it.
-fn evidence(hours: i64, until: i64) -> (History, History) {
+fn evidence(hours: i64, until: i64, made: fn(&mut Chance, Instant) -> Record) -> (History, History) {
     let (mut exact, mut kept, mut chance, now) = (History::default(), History::default(), Chance(7), Instant::now());
     for hour in until - hours..until {
         let mut news = History::default();
         for _ in 0..AN_HOUR {
-            news.observe(hour, &chance.record(now));
+            news.observe(hour, &made(&mut chance, now));
         }
         exact.merge(&news);
         kept.merge(&news);
@@ -100,7 +117,7 @@ fn each(mut turn: impl FnMut()) -> f64 {
 
 /// What the writer does with a record: its counts, added to all that is known and to what the store has not taken.
 fn observation() -> f64 {
-    let (_, mut known) = evidence(WEEK, MONDAY);
+    let (_, mut known) = evidence(WEEK, MONDAY, Chance::record);
     let (mut unsent, mut chance, now) = (History::default(), Chance(9), Instant::now());
     let records: Vec<_> = (0..4_096).map(|_| chance.record(now)).collect();
     let (mut counts, mut at) = (History::default(), 0);
@@ -164,14 +181,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let whole = time.block_on(call(Learning::On))?;
     print("a whole call: all decisions, the attempt, the record", whole, "ns", "goal of the decisions 300");
     for (span, hours) in [("7 days", WEEK), ("a year", YEAR)] {
-        let (exact, kept) = evidence(hours, MONDAY);
+        let (exact, kept) = evidence(hours, MONDAY, Chance::record);
         print(&format!("one pass of all estimators after {span}"), pass(&exact)?, "ns", "");
         let now = Wall::from_millis(MONDAY * 3_600_000 - 1);
         let lately = Lately::of(&kept, now);
         let told = each(|| _ = black_box(lately.vitals(&kept, now)));
         print(&format!("how it does just now, after {span}"), told, "ns", "");
-        let bytes = size_of::<History>() + kept.heap_bytes() + size_of::<Lately>() + lately.heap_bytes();
-        print(&format!("evidence of one operation in the process, after {span}"), bytes as f64, "bytes", "goal 8192");
+        let bytes = |kept: &History| {
+            (size_of::<History>() + kept.heap_bytes() + size_of::<Lately>() + lately.heap_bytes()) as f64
+        };
+        print(&format!("evidence of one operation in the process, after {span}"), bytes(&kept), "bytes", "goal 8192");
+        let (_, read) = evidence(hours, MONDAY, Chance::read);
+        print(&format!("of one whose answers are kept, after {span}"), bytes(&read), "bytes", "goal 8192");
         let exact = exact.heap_bytes() as f64;
         print(&format!("the same by the hour, as the store in memory has it, {span}"), exact, "bytes", "");
     }
