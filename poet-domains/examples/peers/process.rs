@@ -152,6 +152,19 @@ pub(crate) fn children() -> Vec<String> {
         .collect()
 }
 
+/// What the children are doing: their state, the processor time they took, and what they wait for in the kernel.
+pub(crate) fn described() -> String {
+    let described = children().into_iter().map(|child| {
+        let read = |name: &str| std::fs::read_to_string(format!("/proc/{child}/{name}")).unwrap_or_default();
+        let stat = read("stat");
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+        let field = |at: usize| fields.get(at).copied().unwrap_or("?");
+        format!("process {child}: {}, {} + {} ticks, in {}", field(0), field(11), field(12), read("wchan").trim())
+    });
+    let described: Vec<_> = described.collect();
+    if described.is_empty() { "no process".to_owned() } else { described.join(", ") }
+}
+
 /// Whether anything of a process is left that could read: its first thread may be gone before the others.
 fn is_running(process: &str) -> bool {
     let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
