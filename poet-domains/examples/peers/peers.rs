@@ -190,8 +190,12 @@ fn repository(scratch: &Path) -> Result<std::path::PathBuf, String> {
     std::fs::create_dir_all(&place).map_err(|error| format!("{}: {error}", place.display()))?;
     let who = ["-c", "user.name=peer", "-c", "user.email=peer@example.org", "-c", "commit.gpgsign=false"];
     let commit = ["commit", "--quiet", "--allow-empty", "--message", "the first"];
+    // Never in the repository that the scratch lies in, should this one be gone.
+    let ceiling = std::path::absolute(scratch).map_err(|error| format!("{}: {error}", scratch.display()))?;
     for command in [&["init", "--quiet"][..], &[&who[..], &commit[..]].concat()] {
-        let status = Command::new("git").arg("-C").arg(&place).args(command).stdin(Stdio::null()).status();
+        let mut git = Command::new("git");
+        git.arg("-C").arg(&place).args(command).env("GIT_CEILING_DIRECTORIES", &ceiling).stdin(Stdio::null());
+        let status = git.status();
         match status {
             Ok(status) if status.success() => {}
             Ok(status) => return Err(format!("git {}: {status}", command.join(" "))),
