@@ -170,6 +170,9 @@ pub fn bin_wait(bin: u8) -> Duration {
 /// How many bins of outages there are.
 pub const OUTAGE_BINS: u8 = 96;
 
+/// The shortest outage with a bin of its own.
+const SHORTEST: Duration = Duration::from_secs(1);
+
 /// The bin of the length of an outage: quarter octaves (each 19 % longer than the one before) from 1 s to 194 days.
 ///
 /// # Examples
@@ -183,14 +186,25 @@ pub const OUTAGE_BINS: u8 = 96;
 /// ```
 #[must_use]
 pub fn outage_bin(length: Duration) -> u8 {
-    let octaves = length.as_secs_f64().max(1.0).log2();
-    (octaves * 4.0 + 1e-9).floor().clamp(0.0, f64::from(OUTAGE_BINS - 1)) as u8
+    quarter_octave(length, SHORTEST, OUTAGE_BINS)
 }
 
 /// The length a bin of [`outage_bin`] begins with.
 #[must_use]
 pub fn bin_outage(bin: u8) -> Duration {
-    Duration::from_secs_f64((f64::from(bin.min(OUTAGE_BINS)) / 4.0).exp2())
+    beginning(bin, SHORTEST, OUTAGE_BINS)
+}
+
+/// In which quarter octave a time is, counted from the first time with one of its own; the last has all that is longer.
+fn quarter_octave(time: Duration, first: Duration, bins: u8) -> u8 {
+    let octaves = (time.as_secs_f64() / first.as_secs_f64()).log2();
+    // A hair up, so that the time a bin begins with is in it whatever rounding did.
+    (octaves * 4.0 + 1e-9).floor().clamp(0.0, f64::from(bins - 1)) as u8
+}
+
+/// The time a [`quarter_octave`] begins with.
+fn beginning(bin: u8, first: Duration, bins: u8) -> Duration {
+    first.mul_f64((f64::from(bin.min(bins)) / 4.0).exp2())
 }
 
 /// How many bins of load there are.
@@ -254,15 +268,13 @@ const YOUNGEST: Duration = Duration::from_millis(100);
 /// ```
 #[must_use]
 pub fn age_bin(age: Duration) -> u8 {
-    let octaves = (age.as_secs_f64() / YOUNGEST.as_secs_f64()).log2();
-    // A hair up, so that the age a bin begins with is in it whatever rounding did.
-    (octaves * 4.0 + 1e-9).floor().clamp(0.0, f64::from(AGE_BINS - 1)) as u8
+    quarter_octave(age, YOUNGEST, AGE_BINS)
 }
 
 /// The age a bin of [`age_bin`] begins with.
 #[must_use]
 pub fn bin_age(bin: u8) -> Duration {
-    YOUNGEST.mul_f64((f64::from(bin.min(AGE_BINS)) / 4.0).exp2())
+    beginning(bin, YOUNGEST, AGE_BINS)
 }
 
 /// The class of an attempt without its details: `None` in [`Class::failure`](crate::outcome::Class::failure) splits into success and the rest.

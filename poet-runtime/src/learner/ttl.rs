@@ -123,8 +123,9 @@ impl Ages {
         let shown = if falls { old } else { new };
         // The days to come differ as those that were seen did.
         let to_come = (self.spread - 1.0) * self.refetches() / AHEAD;
-        let mut stale: Vec<f64> =
-            self.drawn(old, self.spread + to_come).iter().map(|curve| curve.stale_up_to(shown)).collect();
+        let wider = (to_come > 0.0).then(|| self.drawn(old, self.spread + to_come));
+        let curves = wider.as_ref().unwrap_or(&drawn).iter();
+        let mut stale: Vec<f64> = curves.map(|curve| curve.stale_up_to(shown)).collect();
         let interval = (quantile(&mut stale, 0.05), quantile(&mut stale, 0.95));
         let Self { seen, other, .. } = self;
         let counted = format!("{other} of {seen} answers that were asked for again were other ones");

@@ -241,8 +241,11 @@ impl Trace {
             for change in bench.learn(at).into_iter().filter(|change| change.new.key.name == "cache.ttl") {
                 if let Some(interval) = stated.filter(|_| since.hits >= FEWEST) {
                     run.stated += 1;
-                    run.less += u64::from(since.stands(interval) == Ordering::Less);
-                    run.more += u64::from(since.stands(interval) == Ordering::Greater);
+                    match since.stands(interval) {
+                        Ordering::Less => run.less += 1,
+                        Ordering::Greater => run.more += 1,
+                        Ordering::Equal => {}
+                    }
                 }
                 // What is said when it falls is about the freshness before.
                 let rises = change.old.is_none_or(|old| change.new.value > old);
