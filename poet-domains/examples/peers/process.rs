@@ -1,6 +1,7 @@
 //! A server that is a process of this machine: started at a port, frozen, killed.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -115,10 +116,7 @@ pub(crate) async fn freeze(process: &str) -> Result<(), String> {
 /// Whether every thread of a process has stopped.
 fn is_frozen(process: &str) -> bool {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return false };
-    threads.flatten().all(|thread| {
-        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-        stat.rsplit(") ").next().is_some_and(|fields| fields.starts_with('T'))
-    })
+    threads.flatten().all(|thread| stat(&thread.path())[0].starts_with('T'))
 }
 
 /// Sends a signal to a process, or to a group if the number is negative.
@@ -143,23 +141,18 @@ pub(crate) fn children() -> Vec<String> {
     processes
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
-        .filter(|process| {
-            let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-            // Behind the name, which may contain anything: the state, and the parent.
-            let parent = stat.rsplit(") ").next().and_then(|fields| fields.split(' ').nth(1));
-            parent == Some(&*me) && is_running(process)
-        })
+        .filter(|process| stat(&Path::new("/proc").join(process)).get(1) == Some(&me) && is_running(process))
         .collect()
 }
 
 /// What the children are doing: their state, the processor time they took, and what they wait for in the kernel.
 pub(crate) fn described() -> String {
     let described = children().into_iter().map(|child| {
-        let read = |name: &str| std::fs::read_to_string(format!("/proc/{child}/{name}")).unwrap_or_default();
-        let stat = read("stat");
-        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-        let field = |at: usize| fields.get(at).copied().unwrap_or("?");
-        format!("process {child}: {}, {} + {} ticks, in {}", field(0), field(11), field(12), read("wchan").trim())
+        let place = Path::new("/proc").join(&child);
+        let fields = stat(&place);
+        let field = |at: usize| fields.get(at).map_or("?", String::as_str);
+        let waits_in = std::fs::read_to_string(place.join("wchan")).unwrap_or_default();
+        format!("process {child}: {}, {} + {} ticks, in {waits_in}", field(0), field(11), field(12))
     });
     let described: Vec<_> = described.collect();
     if described.is_empty() { "no process".to_owned() } else { described.join(", ") }
@@ -169,9 +162,16 @@ pub(crate) fn described() -> String {
 fn is_running(process: &str) -> bool {
     let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     threads.into_iter().any(|thread| {
-        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-        stat.rsplit(") ").next().is_some_and(|fields| !fields.is_empty() && !fields.starts_with(['Z', 'X']))
+        let state = &stat(&thread.path())[0];
+        !state.is_empty() && !state.starts_with(['Z', 'X'])
     })
+}
+
+/// What the kernel says of a process or a thread behind its name, which may contain anything: the state, the parent, and
+/// more. One empty field where it is gone.
+fn stat(place: &Path) -> Vec<String> {
+    let stat = std::fs::read_to_string(place.join("stat")).unwrap_or_default();
+    stat.rsplit(") ").next().unwrap_or_default().split(' ').map(str::to_owned).collect()
 }
 
 /// A port nobody uses.
