@@ -12,20 +12,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Calls that are executed and whose connection is then dropped.
 const FAULTS: usize = 10_000;
 /// Calls at once.
-const WORKERS: usize = 16;
+const WORKERS: usize = 8;
 
-/// Two calls of three are executed and not answered; the third is answered, and every fourth answer is the last on its
-/// connection, so that the next call may be handed one that is already gone.
+/// Every second call is executed and not answered; every fourth answer is the last on its connection, so that the next
+/// call may be handed one that is already gone.
 ///
-/// So no more than nine calls of twelve fail, which is less than the 80 % that open the circuit, and 50 in a row, the
-/// threshold that is configured, do not come about with 16 calls under way: a circuit that opened would end the drill
-/// early.
+/// A circuit that opened would end the drill early, and however the calls overtake each other it cannot: when a call
+/// fails, at most seven others wait for their answers. So `a` calls that were answered stand beside at most `a + 7` that
+/// were lost and a quarter as many again that met a connection that was gone: four failures to an answer, which is what
+/// opens it, are not there from the fourth answer on, and before that fewer than the 20 attempts it takes. Nor are the
+/// failures in a row ever the 50 that are configured.
 fn is_lost(number: usize) -> bool {
-    !number.is_multiple_of(3)
+    !number.is_multiple_of(2)
 }
 
 fn is_last_on_its_connection(number: usize) -> bool {
-    number.is_multiple_of(12)
+    number.is_multiple_of(8)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,7 +75,7 @@ async fn ten_thousand_lost_answers_are_ten_thousand_unknown_outcomes_and_no_seco
         }
     }
     let answered = results.values().filter(|result| result.is_ok()).count();
-    assert!(answered > FAULTS / 3, "only {answered} were answered");
+    assert!(answered > FAULTS / 2, "only {answered} were answered");
 }
 
 /// Writes until enough answers are lost.
