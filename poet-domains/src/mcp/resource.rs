@@ -311,8 +311,8 @@ impl McpRequest {
     ///
     /// The tool's or the server's own error, or why there was no answer; see [`Error`].
     pub async fn call(self) -> Result<Reply, Error> {
-        let Self { service, tool, .. } = &self;
-        let arguments = match &self.arguments {
+        let (service, tool) = (&self.service, &self.tool);
+        let arguments = match self.arguments {
             Ok(arguments) => arguments,
             Err(problem) => return Err(Error::denied(format!("the arguments of {tool} of {service} {problem}"))),
         };
@@ -334,17 +334,16 @@ impl McpRequest {
             let clock = Clock::system();
             let began = clock.now();
             if let Err(error) = list(&runtime, service, &fleet, Some(limit)).await {
-                let request =
-                    Request { arguments: arguments.clone(), ..Request::new(&**service, tool, &MCP_INTEGRATION) };
+                let request = Request { arguments, ..Request::new(&**service, tool, &MCP_INTEGRATION) };
                 return Err(runtime.refused(&request, &fleet.caller(), error).await);
             }
             deadline = Some(limit.saturating_sub(clock.now().saturating_duration_since(began)));
         }
         let known = fleet.known_tool(tool);
-        let refused = fleet.refuse(tool, known.as_deref(), arguments);
+        let refused = fleet.refuse(tool, known.as_deref(), &arguments);
         let nature = nature(self.idempotent, configured, known.as_deref().filter(|_| config.trusted));
         let request = Request {
-            arguments: arguments.clone(),
+            arguments,
             repeatable: nature.repeatable,
             read_only: nature.read_only || declares_a_read(self.cache, configured),
             identity: identity(config),
@@ -355,7 +354,7 @@ impl McpRequest {
             cache: self.cache,
             deferrable: self.deferrable,
             queued: self.queued,
-            invalidates: self.invalidates.clone(),
+            invalidates: self.invalidates,
             ..Request::new(&**service, tool, &MCP_INTEGRATION)
         };
         if let Some(problem) = refused {

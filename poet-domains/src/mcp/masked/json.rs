@@ -7,6 +7,27 @@
 use super::{Reading, text};
 use serde_json::{Map, Value};
 
+/// What an object says in one of these is an error, if it says anything.
+const ERRORS: &[&str] = &["error", "Error", "err", "error_message", "errorMessage", "exception"];
+/// Here it says several, or none.
+const SEVERAL: &str = "errors";
+/// `false` here says that it failed.
+const WELL: &[&str] = &["success", "ok", "succeeded"];
+/// `true` here does.
+const ILL: &[&str] = &["isError", "is_error"];
+/// In words.
+const STATES: &[&str] = &["status", "result", "outcome"];
+/// By a number of HTTP's, or a name.
+const CODES: &[&str] = &["status", "statusCode", "status_code", "code", "httpStatus"];
+
+/// The text of a content block.
+const TEXT: &str = "text";
+
+/// Whether an object without this key may read quite otherwise than one with it.
+fn counts(key: &str) -> bool {
+    key == TEXT || key == SEVERAL || [ERRORS, WELL, ILL, STATES, CODES].iter().any(|names| names.contains(&key))
+}
+
 /// How JSON reads that answers these arguments.
 pub(super) fn read(value: &Value, sent: &Map<String, Value>) -> Reading {
     match value {
@@ -22,6 +43,10 @@ pub(super) fn read(value: &Value, sent: &Map<String, Value>) -> Reading {
 }
 
 fn of_object(object: &Map<String, Value>, sent: &Map<String, Value>) -> Reading {
+    // Most answers have none of the words that are looked for below, one by one.
+    if !object.keys().any(|key| counts(key)) {
+        return Reading::Plain;
+    }
     if let Some(text) = only_text(object) {
         return text::read(text);
     }
@@ -52,16 +77,15 @@ enum Sign {
 
 /// `{"type": "text", "text": "…"}`, as a content block that was put into text.
 fn only_text(object: &Map<String, Value>) -> Option<&str> {
-    let text = object.get("text")?.as_str()?;
+    let text = object.get(TEXT)?.as_str()?;
     let alone = object.keys().all(|key| matches!(key.as_str(), "text" | "type" | "annotations"));
     alone.then_some(text)
 }
 
 /// `error` and its kin, where they say something.
 fn error(object: &Map<String, Value>) -> Sign {
-    const NAMES: &[&str] = &["error", "Error", "err", "error_message", "errorMessage", "exception"];
-    let said = NAMES.iter().filter_map(|name| object.get(*name)).any(says_something);
-    let several = matches!(object.get("errors"), Some(Value::Array(errors)) if !errors.is_empty());
+    let said = ERRORS.iter().filter_map(|name| object.get(*name)).any(says_something);
+    let several = matches!(object.get(SEVERAL), Some(Value::Array(errors)) if !errors.is_empty());
     let without_data = object.get("data").is_some_and(Value::is_null);
     match (said, several) {
         (true, _) => Sign::Fails,
@@ -91,7 +115,7 @@ fn verdict(object: &Map<String, Value>) -> Sign {
     let is = |names: &[&str], verdict: bool| {
         names.iter().any(|name| object.get(*name).and_then(Value::as_bool) == Some(verdict))
     };
-    if !is(&["success", "ok", "succeeded"], false) && !is(&["isError", "is_error"], true) {
+    if !is(WELL, false) && !is(ILL, true) {
         return Sign::None;
     }
     match (explained(object), error(object)) {
@@ -103,7 +127,7 @@ fn verdict(object: &Map<String, Value>) -> Sign {
 
 /// `"status": "error"` and its kin. That something has failed may be what was asked about: a job, a deployment.
 fn status(object: &Map<String, Value>) -> Sign {
-    let status = ["status", "result", "outcome"].iter().filter_map(|name| object.get(*name)?.as_str());
+    let status = STATES.iter().filter_map(|name| object.get(*name)?.as_str());
     let mut sign = Sign::None;
     for status in status {
         sign = sign.max(match status.to_lowercase().as_str() {
@@ -119,7 +143,7 @@ fn status(object: &Map<String, Value>) -> Sign {
 /// What is written about HTTP errors: `{"message": "Not Found", "status": "404"}`, RFC 9457's `title` and `detail`; and a
 /// code that names an error beside its message.
 fn problem(object: &Map<String, Value>) -> Sign {
-    let failed = ["status", "statusCode", "status_code", "code", "httpStatus"].iter().any(|name| {
+    let failed = CODES.iter().any(|name| {
         let status = match object.get(*name) {
             Some(Value::Number(status)) => status.as_u64(),
             Some(Value::String(status)) => status.parse().ok(),

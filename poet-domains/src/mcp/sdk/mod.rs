@@ -43,6 +43,7 @@ use ::rmcp::transport::streamable_http_client::{StreamableHttpClientTransportCon
 use ::rmcp::transport::{DynamicTransportError, IntoTransport, StreamableHttpClientTransport};
 use serde_json::Value;
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Waker};
@@ -281,7 +282,12 @@ impl Connection {
         until: Option<Instant>,
     ) -> Result<ServerResult, McpError> {
         let peer = self.service.peer();
-        let Some(sending) = bounded(until, peer.send_request_with_option(request, options)).await else {
+        // Pinned, because it is large, and would be moved again and again on its way to where it is awaited.
+        let sending = {
+            let sending = pin!(peer.send_request_with_option(request, options));
+            bounded(until, sending).await
+        };
+        let Some(sending) = sending else {
             return Err(McpError::new(Fault::Timeout { sent: false }, ""));
         };
         let mut handle = match sending {
@@ -290,17 +296,20 @@ impl Connection {
         };
         let id = handle.id.clone();
         let mut cancel = CancelOnDrop { peer, id: Some(id.clone()) };
-        let mut reports = self.progress.of(handle.progress_token.clone());
-        let answered = async {
-            loop {
-                tokio::select! {
-                    biased;
-                    answer = &mut handle.rx => return answer,
-                    () = reports.advance() => poet_runtime::progress(),
+        let reports = self.progress.of(handle.progress_token.clone());
+        let answered = {
+            let answered = pin!(async {
+                loop {
+                    tokio::select! {
+                        biased;
+                        answer = &mut handle.rx => return answer,
+                        () = reports.advance() => poet_runtime::progress(),
+                    }
                 }
-            }
+            });
+            bounded(until, answered).await
         };
-        let Some(answer) = bounded(until, answered).await else {
+        let Some(answer) = answered else {
             // Too late for everybody: the guard tells the server.
             return Err(McpError::new(Fault::Timeout { sent: true }, ""));
         };

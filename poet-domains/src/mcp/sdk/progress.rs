@@ -7,25 +7,33 @@
 use rmcp::model::{JsonRpcMessage, ProgressNotificationParam, ProgressToken, ServerJsonRpcMessage, ServerNotification};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// The requests under way of one connection, by their tokens.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Progress(Arc<Mutex<HashMap<ProgressToken, watch::Sender<f64>>>>);
+pub(super) struct Progress(Arc<Mutex<HashMap<ProgressToken, Told>>>);
+
+/// What was reported about one request.
+#[derive(Debug)]
+struct Told {
+    highest: f64,
+    advanced: Arc<Notify>,
+}
 
 /// What a server reports about one request, as long as somebody waits for it.
 pub(super) struct Reports {
     progress: Progress,
     token: ProgressToken,
-    told: watch::Receiver<f64>,
+    advanced: Arc<Notify>,
 }
 
 impl Progress {
     /// Follows a request.
     pub(super) fn of(&self, token: ProgressToken) -> Reports {
-        let (tell, told) = watch::channel(f64::NEG_INFINITY);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), tell);
-        Reports { progress: self.clone(), token, told }
+        let advanced = Arc::<Notify>::default();
+        let told = Told { highest: f64::NEG_INFINITY, advanced: advanced.clone() };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), told);
+        Reports { progress: self.clone(), token, advanced }
     }
 
     /// Takes note of what a message reports, if it does.
@@ -33,25 +41,19 @@ impl Progress {
         let JsonRpcMessage::Notification(notification) = message else { return };
         let ServerNotification::ProgressNotification(notification) = &notification.notification else { return };
         let ProgressNotificationParam { progress_token, progress, .. } = &notification.params;
-        if let Some(told) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(progress_token) {
-            told.send_if_modified(|highest| {
-                let advances = *progress > *highest;
-                if advances {
-                    *highest = *progress;
-                }
-                advances
-            });
+        if let Some(told) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(progress_token)
+            && *progress > told.highest
+        {
+            told.highest = *progress;
+            told.advanced.notify_one();
         }
     }
 }
 
 impl Reports {
     /// Waits until the request has advanced further.
-    pub(super) async fn advance(&mut self) {
-        if self.told.changed().await.is_err() {
-            // Whoever tells is held by `progress`, and with it by this.
-            std::future::pending::<()>().await;
-        }
+    pub(super) async fn advance(&self) {
+        self.advanced.notified().await;
     }
 }
 
@@ -65,6 +67,8 @@ impl Drop for Reports {
 mod tests {
     use super::*;
     use rmcp::model::{NumberOrString, ProgressNotification};
+    use std::pin::pin;
+    use std::task::{Context, Waker};
 
     fn report(token: i64, progress: f64) -> ServerJsonRpcMessage {
         let params = ProgressNotificationParam::new(ProgressToken(NumberOrString::Number(token)), progress);
@@ -75,12 +79,10 @@ mod tests {
     #[test]
     fn only_what_is_higher_than_before_is_progress() {
         let progress = Progress::default();
-        let mut reports = progress.of(ProgressToken(NumberOrString::Number(7)));
-        let mut advances = |token, value| {
+        let reports = progress.of(ProgressToken(NumberOrString::Number(7)));
+        let advances = |token, value| {
             progress.note(&report(token, value));
-            let advanced = reports.told.has_changed().unwrap();
-            reports.told.mark_unchanged();
-            advanced
+            pin!(reports.advance()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
         };
         let told = [(7, 0.0, true), (7, 0.0, false), (8, 5.0, false), (7, -1.0, false), (7, f64::NAN, false)];
         for (token, value, expected) in told {
