@@ -8,7 +8,7 @@ use super::connection::{ToolAnswer, ToolInfo};
 use super::contract::{Schemas, ToolSchemas};
 use super::fault::{Fault, McpError};
 use super::masked::{Habits, Promise};
-use super::resource::Repeatable;
+use super::nature::Repeatable;
 use poet_runtime::audit::{AccessRule, Declared, Validation};
 use poet_runtime::config::{Access, Check, ServiceConfig, ToolConfig};
 use poet_runtime::service::Vetting;

@@ -3,6 +3,7 @@
 //! ```text
 //! registry    the tools of all services, by name       discovery, lookup, routing
 //! resource    the handle users hold                    calls through every stage of the runtime
+//! nature      which calls may be repeated, and are reads
 //! blocking    the same for synchronous functions
 //! step        a call as a step of a plan
 //! chain       plans from data                          templates: those that come along
@@ -33,6 +34,7 @@ mod fault;
 mod fleet;
 mod input;
 mod masked;
+mod nature;
 #[cfg(feature = "oauth")]
 mod oauth;
 mod registry;
@@ -52,11 +54,12 @@ pub use connection::{Era, Limits, McpConnection, Pending, Target, ToolAnswer, To
 pub use fault::{Fault, McpError};
 pub use fleet::EndpointStatus;
 pub use input::{Answering, Attended, Person, Question};
+pub use nature::Repeatable;
 #[cfg(feature = "oauth")]
 pub use oauth::{Consent, Consenting, OAuth};
 pub use registry::{Listing, RegisteredTool, Registry};
 pub(crate) use resource::caller;
-pub use resource::{McpRequest, McpResource, Repeatable};
+pub use resource::{McpRequest, McpResource};
 pub use session::{ConnectionState, Connector, Session};
 pub use signer::Signer;
 pub use task::{Called, Task, TaskState};

@@ -3,7 +3,8 @@
 //! The step makes the call through every stage, as anybody would: it may be answered from the cache, made together with
 //! others, or put off, and the plan's account says so. What the call itself says stands before what the step says.
 
-use super::resource::{Connections, McpRequest, nature};
+use super::nature::nature;
+use super::resource::{Connections, McpRequest};
 use poet_runtime::config::ToolConfig;
 use poet_runtime::plan::{Action, Outlook, StepAnswer, StepContext};
 use poet_runtime::service::CacheWish;
