@@ -94,6 +94,21 @@ async fn arguments_and_answers_that_are_not_as_declared_are_told_apart() {
     assert_eq!((entry.detail.arguments, entry.detail.answer), (Validation::Passed, Validation::Failed));
 }
 
+#[tokio::test]
+async fn arguments_that_are_no_object_are_in_the_audit_and_were_not_sent() {
+    let mut world = World::new(AuditLevel::On).await;
+    let (error, entry) = world.entry("get", json!(["hunter2"])).await;
+    let error = error.unwrap_err();
+    assert!(error.is_denied() && error.to_string().contains("are a list and have to be an object"), "{error}");
+    assert_eq!(error.audit_id().unwrap().to_string(), entry.execution);
+    assert_eq!((entry.ending, entry.detail.attempts), (Some(Ending::Denied), 0));
+    assert_eq!((entry.detail.arguments, entry.detail.answer), (Validation::Failed, Validation::NotChecked));
+    assert!(matches!(&entry.detail.decisions[0].what, What::Refused { why, .. } if why == "arguments"), "{entry:?}");
+    // What may not be called at all is refused for that.
+    let (_, entry) = world.entry("delete", json!(7)).await;
+    assert_eq!(entry.detail.access.unwrap().rule, "`deny` of the service has `del*`");
+}
+
 /// What is logged in this process.
 #[derive(Clone, Default)]
 struct Logs(Arc<Mutex<Vec<u8>>>);

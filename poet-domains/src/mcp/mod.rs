@@ -18,6 +18,7 @@
 //! schema      tells one schema of a tool from another  pure
 //! checks      what may be sent, and what counts as an answer
 //! contract    what the server declared, compiled
+//! unsendable  arguments that are no object, for the audit
 //! masked      whether an answer is an error unsaid      reads, and learns what a tool usually answers
 //! classify    what an error says about the service     pure
 //! fault       the error itself
@@ -48,6 +49,7 @@ mod task;
 mod templates;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod unsendable;
 
 pub use chain::{Chain, ChainCall, ChainStep, execute_chain};
 pub use connection::{Era, Limits, McpConnection, Pending, Target, ToolAnswer, ToolCall, ToolInfo};

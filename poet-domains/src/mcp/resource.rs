@@ -11,6 +11,7 @@ use super::nature::{asks_the_server, declares_a_read, nature};
 use super::session::{Due, Session};
 use super::signer::Signer;
 use super::task;
+use super::unsendable::Unsendable;
 use crate::MCP_INTEGRATION;
 use poet_runtime::config::{Endpoint, ServiceConfig, ToolConfig, Transport};
 use poet_runtime::service::{
@@ -311,10 +312,6 @@ impl McpRequest {
     /// The tool's or the server's own error, or why there was no answer; see [`Error`].
     pub async fn call(self) -> Result<Reply, Error> {
         let (service, tool) = (&self.service, &self.tool);
-        let arguments = match self.arguments {
-            Ok(arguments) => arguments,
-            Err(problem) => return Err(Error::denied(format!("the arguments of {tool} of {service} {problem}"))),
-        };
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(Error::configuration(
                 "calling a tool needs a tokio runtime; `call_tool_blocking` brings its own",
@@ -323,6 +320,15 @@ impl McpRequest {
         let runtime = Runtime::current();
         let config = runtime.service(service)?;
         let fleet = runtime.extension::<Connections>().fleet(&runtime, config)?;
+        let arguments = match self.arguments {
+            Ok(arguments) => arguments,
+            Err(problem) => {
+                let error = Error::denied(format!("the arguments of {tool} of {service} {problem}"));
+                let caller: Arc<dyn Caller> = Arc::new(Unsendable(fleet.caller()));
+                let request = Request::new(&**service, tool, &MCP_INTEGRATION);
+                return Err(runtime.refused(&request, &caller, error).await);
+            }
+        };
         let unset = ToolConfig::default();
         let configured = config.tools.get(tool).unwrap_or(&unset);
 
