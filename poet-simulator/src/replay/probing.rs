@@ -1,6 +1,7 @@
 //! Replays outages against the circuit and what is learned about it.
 //!
-//! An outage costs the probes that fail while it lasts, and the calls that are refused after it has ended: one call each.
+//! An outage costs the probes that fail while it lasts, and the calls that are refused after it has ended: one call each,
+//! which is what the learner is told as well; the profiles have probes cheaper than answers.
 //! A circuit that opened when the outage began is asked for its probes as they fall due, which is how a call meets it
 //! that comes at that moment. What is learned rests on what the circuit saw itself, between which two probes the service
 //! came back, never on the truth. It is held against the best constant interval of each service in hindsight, which
@@ -111,7 +112,9 @@ fn lengths(outages: &[Outage], mut random: SplitMix64) -> Vec<(i64, f64)> {
 }
 
 fn replay(service: &str, outages: &[(i64, f64)], rate: f64) -> Cost {
-    let mut bench = Workbench::new(service, *Profile::GENERAL).only("breaker.");
+    let mut profile = *Profile::GENERAL;
+    profile.utility.call = profile.utility.value;
+    let mut bench = Workbench::new(service, profile).only("breaker.");
     let mut cost = Cost { outages: outages.len(), constant: best_constant(outages, rate), ..Cost::default() };
     let mut free_since = f64::NEG_INFINITY;
     for &(start, length) in outages {

@@ -16,7 +16,7 @@ pub use cascade::{Cascade, CascadeRisk};
 pub(crate) fn propose(subject: &Subject<'_>) -> Vec<Proposal> {
     let seen = Seen::read(subject);
     let mut proposals = opening::propose(subject, &seen);
-    proposals.extend(probing::propose(subject));
+    proposals.extend(probing::propose(subject, &seen));
     proposals.extend(closing::propose(subject, &seen));
     proposals
 }

@@ -2,9 +2,11 @@
 //! is back.
 //!
 //! An outage of length X costs the probes that fail in it, and the calls that are refused between its end and the first
-//! probe after it: `failed + rate · (t − X)`. Both are a caller who goes without an answer, so one costs what the other
-//! does. With X spread as the outages that were seen, the best schedule is the one with the lowest mean. It is looked for
-//! among those that a circuit can keep: a first wait w, and after t in which it was open a wait of `ratio · w · (t / w) ^
+//! probe after it: `price · failed + rate · (t − X)`. A call that is refused though the service is back has lost its
+//! answer. A probe that fails has lost nothing by that, it would have been refused; it costs what the profile's utility
+//! says of a call and of the seconds that it takes to fail, as a share of what an answer is worth. With X spread as the
+//! outages that were seen, the best schedule is the one with the lowest mean. It is looked for among those that a circuit
+//! can keep: a first wait w, and after t in which it was open a wait of `ratio · w · (t / w) ^
 //! growth`. Where recovery has no memory, waits that stay are best (Barlow and Proschan 1963); where the hazard falls as one
 //! over time, as it does for web services, those that grow as its square root are. The first wait stands apart, because
 //! few outages are shorter than what makes a circuit open.
@@ -12,6 +14,8 @@
 //! * **The outages** are those this service had, in quarter octaves of length, with a half-life of 50 outages, and four
 //!   that it did not have: those of the monitored web services of the recorded traces, `P(X > x) = (1 + x / 45 min)^−1.6`.
 //!   Outages count as a day at most. Where other services of the domain are known, three of the four are theirs.
+//! * **The price** of a probe is at most the worth of an answer, and never next to nothing: a service in trouble is not
+//!   asked for the sake of it, nor more than once a second.
 //! * **The rate** is that which a call meets, of the calls that were made, with a half-life of a day.
 //! * **How sure**: the new schedule is cheaper by 2 % in the mean, and in 95 of 100 draws of what the lengths may be (the
 //!   Bayesian bootstrap) it is not dearer by more than 5 %. Neither schedule is the safe one, and outages are too rare to
@@ -19,12 +23,13 @@
 //! * Where outages are short and calls many, this asks after a second; where calls are few, after many minutes. A mean
 //!   recovery time, the usual rule, says neither.
 
+use super::seen::Seen;
 use crate::evidence::{Key, OUTAGE_BINS, bin_outage, block_of, outlasting};
 use crate::learner::draws::{DRAWS, Draws};
 use crate::learner::guard::{MIN_CONFIDENCE, MIN_SAMPLE, Proposal, rounded, step};
 use crate::learner::{Subject, regime};
-use crate::outcome::Ending;
-use crate::parameter::{OPEN_FOR, OPEN_GROWTH, OPEN_RATIO, Parameter, Unit};
+use crate::outcome::{Ending, FailureKind};
+use crate::parameter::{ATTEMPT_TIMEOUT, OPEN_FOR, OPEN_GROWTH, OPEN_RATIO, Parameter, Unit};
 use crate::policy::breaker::next_wait;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -47,13 +52,20 @@ const WORTH_IT: f64 = 0.02;
 /// By how much it may be dearer, if the lengths are others than they seem.
 const TOLERATED: f64 = 0.05;
 
+/// The least that a probe costs, as a share of what an answer is worth.
+const LEAST_PRICE: f64 = 0.05;
+
+/// The shortest wait that is learned, in seconds.
+const SHORTEST: f64 = 1.0;
+
 /// Proposes a step of all three, where the rate of calls is known.
-pub(super) fn propose(subject: &Subject<'_>) -> Vec<Proposal> {
-    let Some(rate) = Rate::read(subject) else { return Vec::new() };
+pub(super) fn propose(subject: &Subject<'_>, seen: &Seen) -> Vec<Proposal> {
+    let price = price(subject, seen);
+    let Some(rate) = Rate::read(subject).map(|rate| rate.priced(price)) else { return Vec::new() };
     let outages = Outages::read(subject);
     let old = Schedule(PARTS.map(|parameter| subject.before(parameter, None)));
     let free = PARTS.map(|parameter| !subject.is_pinned(parameter, None));
-    let search = Search { rate: rate.per_second, free, no_later_than: rate.is_least.then_some(old) };
+    let search = Search { rate: rate.per_probe, free, no_later_than: rate.is_least.then_some(old) };
     let best = outages.best(&search, old);
     let full = step(&OPEN_FOR, old.wait(), best.wait(), (OPEN_FOR.min, OPEN_FOR.max));
     // As far as is sure: the whole step, or half of it, or a quarter.
@@ -63,7 +75,7 @@ pub(super) fn propose(subject: &Subject<'_>) -> Vec<Proposal> {
         let rest = Search { free: [false, free[1], free[2]], ..search };
         let on_the_way = || outages.best(&rest, old.with(0, wait));
         let new = if wait == best.wait() { best } else { on_the_way() };
-        let change = outages.change(rate.per_second, old, new);
+        let change = outages.change(rate.per_probe, old, new);
         (change.confidence >= MIN_CONFIDENCE).then_some((new, change))
     });
     let Some((new, change)) = sure else { return Vec::new() };
@@ -81,14 +93,15 @@ pub(super) fn propose(subject: &Subject<'_>) -> Vec<Proposal> {
             confidence: change.confidence,
             predicted: None,
             act: true,
-            reason: reason(&outages, &rate, new, &change),
+            reason: reason(&outages, &rate, price, new, &change),
             evidence: json!({
                 "outages": outages.seen,
                 "median_s": rounded(outages.quantile(0.5)),
                 "nine_in_ten_s": rounded(outages.quantile(0.9)),
                 "calls_per_second": rounded(rate.per_second),
-                "cost_before": rounded(change.before),
-                "cost_after": rounded(change.before - change.gain),
+                "probe_price": rounded(price),
+                "cost_before": rounded(price * change.before),
+                "cost_after": rounded(price * (change.before - change.gain)),
                 "wait_s": rounded(new.wait()),
                 "ratio": rounded(new.0[1]),
                 "growth": rounded(new.0[2]),
@@ -97,7 +110,16 @@ pub(super) fn propose(subject: &Subject<'_>) -> Vec<Proposal> {
         .collect()
 }
 
-fn reason(outages: &Outages, rate: &Rate, new: Schedule, change: &Change) -> String {
+/// What a probe that fails costs, as a share of what an answer is worth.
+fn price(subject: &Subject<'_>, seen: &Seen) -> f64 {
+    let utility = subject.profile.utility;
+    let hangs = (seen.down[FailureKind::Timeout.index()] + 1.0) / (seen.downs + 2.0);
+    let lasts = hangs * subject.in_force(&ATTEMPT_TIMEOUT, None);
+    let price = (utility.call + utility.second * lasts) / utility.value;
+    if price.is_finite() { price.clamp(LEAST_PRICE, 1.0) } else { 1.0 }
+}
+
+fn reason(outages: &Outages, rate: &Rate, price: f64, new: Schedule, change: &Change) -> String {
     let show = |seconds| Unit::Seconds.show(seconds);
     let lengths = match outages.seen {
         0 => "no outage was seen yet; those of other services".to_owned(),
@@ -105,15 +127,17 @@ fn reason(outages: &Outages, rate: &Rate, new: Schedule, change: &Change) -> Str
         n => format!("{n} outages were seen; they"),
     };
     format!(
-        "{lengths} end within {} half the time, and {:.3} calls come in a second: asking after {}, then after {} more and \
-         after an hour every {} costs {:.1} calls an outage instead of {:.1}",
+        "{lengths} end within {} half the time, {:.3} calls come in a second, and a probe that fails costs {:.2} of what an \
+         answer is worth: asking after {}, then after {} more and after an hour every {} costs {:.1} answers an outage \
+         instead of {:.1}",
         show(outages.quantile(0.5)),
         rate.per_second,
+        price,
         show(new.wait()),
         show(new.after(new.wait())),
         show(new.after(3_600.0_f64.max(new.wait()))),
-        change.before - change.gain,
-        change.before,
+        price * (change.before - change.gain),
+        price * change.before,
     )
 }
 
@@ -143,8 +167,8 @@ impl Schedule {
         next_wait(self.0[0], self.0[1], self.0[2], been)
     }
 
-    /// What outages of each of some lengths cost, the shortest first: probes that fail, and calls that are refused from an
-    /// outage's end to the first probe that does not.
+    /// What outages of each of some lengths cost in probes, the shortest first: those that fail, and the calls that are
+    /// refused from an outage's end to the first probe that does not, of which so many a second are worth a probe.
     ///
     /// Lengths are known roughly. So after the first wait, an outage is taken to end at any time between two probes
     /// alike; whether it ends just before one is chance, and would otherwise be taken for a reason.
@@ -180,7 +204,7 @@ impl Schedule {
 /// Among which schedules the best is looked for.
 #[derive(Clone, Copy)]
 struct Search {
-    /// Calls a second.
+    /// Calls a second, counted in probes.
     rate: f64,
     /// Which parts may differ.
     free: [bool; 3],
@@ -190,11 +214,13 @@ struct Search {
 
 impl Search {
     fn allows(&self, schedule: Schedule) -> bool {
-        self.no_later_than.is_none_or(|bound| {
-            // Both are powers of the time, so what holds early and late holds between.
-            let is_later = |been: f64| schedule.after(been) > bound.after(been) * (1.0 + 1e-9);
-            schedule.wait() <= bound.wait() && ![bound.wait(), LONGEST].into_iter().any(is_later)
-        })
+        let is_soon = schedule.after(schedule.wait()) < SHORTEST;
+        !is_soon
+            && self.no_later_than.is_none_or(|bound| {
+                // Both are powers of the time, so what holds early and late holds between.
+                let is_later = |been: f64| schedule.after(been) > bound.after(been) * (1.0 + 1e-9);
+                schedule.wait() <= bound.wait() && ![bound.wait(), LONGEST].into_iter().any(is_later)
+            })
     }
 }
 
@@ -205,6 +231,8 @@ fn thousandths(value: f64) -> f64 {
 /// How often calls come.
 struct Rate {
     per_second: f64,
+    /// The same, counted in what a probe costs.
+    per_probe: f64,
     calls: u64,
     /// Whether it may be more: the first hour began with its first call, and nobody knows when that was. No reason to
     /// wait longer, then.
@@ -237,7 +265,12 @@ impl Rate {
             squares += weight * calls * (calls / length);
         }
         // As each call meets it: in a busy hour more are refused.
-        Some(Self { per_second: squares / count, calls, is_least }).filter(|rate| rate.per_second > 0.0)
+        let per_second = squares / count;
+        (per_second > 0.0).then_some(Self { per_second, per_probe: per_second, calls, is_least })
+    }
+
+    fn priced(self, price: f64) -> Self {
+        Self { per_probe: self.per_second / price, ..self }
     }
 }
 
@@ -389,11 +422,18 @@ fn prior(siblings: Option<&[f64]>) -> Vec<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::{History, outage_bin};
+    use crate::evidence::{AttemptClass, History, outage_bin};
     use crate::learner::siblings::tests::that_showed;
     use crate::learner::tests::World;
     use crate::outcome::{Attempt, Class};
     use std::time::Duration;
+
+    /// Where a probe that fails costs as much as a call that is refused.
+    fn costly() -> World {
+        let mut world = World::about("breaker.");
+        world.profile.utility.call = 1.0;
+        world
+    }
 
     /// Hours in which calls come at a rate and one outage has ended.
     fn hours(world: &mut World, hours: u64, rate: f64, mut length: impl FnMut(f64) -> f64) {
@@ -463,11 +503,11 @@ mod tests {
     #[test]
     fn where_recovery_has_no_memory_it_waits_as_barlow_and_proschan_say_whatever_the_mean() {
         // Exponential with a mean of 300 s at five calls a second: sqrt(2 · 300 / 5) = 11 s.
-        let mut world = World::about("breaker.");
+        let mut world = costly();
         hours(&mut world, 400, 5.0, |u| -300.0 * (1.0 - u).ln());
         let learned = settled(&mut world);
         assert!((7.0..18.0).contains(&learned.after(300.0)), "{learned:?}");
-        let mut other = World::about("breaker.");
+        let mut other = costly();
         let best = |wait: f64| Schedule([wait, 1.0, 0.0]);
         let mut lengths = Vec::new();
         (0..5_000).for_each(|_| lengths.push(-300.0 * (1.0 - other.random()).ln()));
@@ -478,21 +518,45 @@ mod tests {
     }
 
     #[test]
-    fn it_follows_a_service_that_recovers_ten_times_as_fast() {
+    fn the_less_a_probe_costs_the_sooner_it_is_made_and_one_that_hangs_costs_more() {
+        let wait = |call: f64, kind: FailureKind| {
+            let mut world = World::about("breaker.");
+            world.profile.utility.call = call;
+            hours(&mut world, 400, 5.0, |u| -300.0 * (1.0 - u).ln());
+            world.history.add(world.hour, Key::Probed(AttemptClass::Failure(kind)), 500);
+            settled(&mut world).after(300.0)
+        };
+        // As the square root of the price: 0.06 is a quarter of 1.
+        let (cheap, dear) = (wait(0.06, FailureKind::Transient), wait(1.0, FailureKind::Transient));
+        assert!((2.5..6.0).contains(&(dear / cheap)), "{cheap} {dear}");
+        let hangs = wait(0.06, FailureKind::Timeout);
+        assert!(hangs > 1.3 * cheap && hangs < dear, "{cheap} {hangs} {dear}");
+    }
+
+    #[test]
+    fn a_service_is_never_asked_more_than_once_a_second() {
         let mut world = World::about("breaker.");
+        hours(&mut world, 400, 500.0, |u| 5.0 + u);
+        let learned = settled(&mut world);
+        assert!(learned.wait() >= 1.0 && learned.after(learned.wait()) >= 1.0, "{learned:?}");
+    }
+
+    #[test]
+    fn it_follows_a_service_that_recovers_ten_times_as_fast() {
+        let mut world = costly();
         hours(&mut world, 200, 0.5, |u| -300.0 * (1.0 - u).ln());
         let slow = settled(&mut world);
         hours(&mut world, 300, 0.5, |u| -30.0 * (1.0 - u).ln());
         let fast = settled(&mut world);
         assert!(fast.wait() < slow.wait() / 2.0, "{fast:?} {slow:?}");
-        let mut random = World::about("breaker.");
+        let mut random = costly();
         let costs = cost(&world, 0.5, || -30.0 * (1.0 - random.random()).ln());
         assert!(costs < 8.0, "{costs} calls an outage");
     }
 
     #[test]
     fn where_nothing_changes_it_stays() {
-        let mut world = World::about("breaker.");
+        let mut world = costly();
         hours(&mut world, 300, 0.5, |u| -100.0 * (1.0 - u).ln());
         let before = settled(&mut world);
         hours(&mut world, 100, 0.5, |u| -100.0 * (1.0 - u).ln());
@@ -503,7 +567,7 @@ mod tests {
     #[test]
     fn the_fewer_calls_come_the_longer_it_waits_before_any_outage_was_seen() {
         let waits = [0.002, 0.05, 1.0, 50.0].map(|rate| {
-            let mut world = World::about("breaker.");
+            let mut world = costly();
             for _ in 0..48 {
                 world.history.add(world.hour, Key::Call(Ending::Done), (3_600.0 * rate) as u64);
                 world.hour += 1;
@@ -522,7 +586,7 @@ mod tests {
             world.hour += 1;
             settled(world)
         };
-        let mut world = World::about("breaker.");
+        let mut world = costly();
         let before = schedule(&world);
         let first = calls(&mut world);
         let times = [60.0, 600.0, 7_200.0];
@@ -534,7 +598,7 @@ mod tests {
     #[test]
     fn a_new_service_is_asked_as_suits_the_outages_of_its_siblings() {
         let waits = [20.0, 7_200.0].map(|length| {
-            let mut world = World::about("breaker.");
+            let mut world = costly();
             for _ in 0..48 {
                 world.history.add(world.hour, Key::Call(Ending::Done), 72);
                 world.hour += 1;
@@ -549,7 +613,7 @@ mod tests {
 
     #[test]
     fn what_is_no_evidence_about_the_service_does_not_move_it() {
-        let mut world = World::about("breaker.");
+        let mut world = costly();
         hours(&mut world, 100, 0.5, |u| -100.0 * (1.0 - u).ln());
         let before = settled(&mut world);
         for _ in 0..2_000 {
