@@ -152,7 +152,11 @@ fn object(text: &str) -> Result<Map<String, Value>, String> {
 fn pairs(typed: &[String]) -> Result<Vec<(String, String)>, String> {
     let mut pairs: Vec<(String, String)> = Vec::new();
     for word in typed {
-        let (name, value) = word.split_once('=').ok_or_else(|| format!("expected NAME=VALUE, found `{word}`"))?;
+        let (name, value) = match word.split_once('=') {
+            _ if word.starts_with('{') => Err(format!("expected NAME=VALUE, found `{word}`; JSON is given by --json")),
+            Some(pair) => Ok(pair),
+            None => Err(format!("expected NAME=VALUE, found `{word}`")),
+        }?;
         if pairs.iter().any(|(known, _)| known == name) {
             return Err(format!("`{name}` is given twice"));
         }
@@ -306,6 +310,8 @@ mod tests {
         let given = pairs(&strings(&["a=b=c", "d="])).unwrap();
         assert_eq!(given, [("a".to_owned(), "b=c".to_owned()), ("d".to_owned(), String::new())]);
         assert_eq!(pairs(&strings(&["a"])).unwrap_err(), "expected NAME=VALUE, found `a`");
+        let json = pairs(&strings(&[r#"{"a":"b=c"}"#])).unwrap_err();
+        assert!(json.ends_with("; JSON is given by --json"), "{json}");
         assert_eq!(pairs(&strings(&["a=1", "a=2"])).unwrap_err(), "`a` is given twice");
     }
 
