@@ -283,11 +283,7 @@ impl Connection {
     ) -> Result<ServerResult, McpError> {
         let peer = self.service.peer();
         // Pinned, because it is large, and would be moved again and again on its way to where it is awaited.
-        let sending = {
-            let sending = pin!(peer.send_request_with_option(request, options));
-            bounded(until, sending).await
-        };
-        let Some(sending) = sending else {
+        let Some(sending) = bounded(until, pin!(peer.send_request_with_option(request, options))).await else {
             return Err(McpError::new(Fault::Timeout { sent: false }, ""));
         };
         let mut handle = match sending {
@@ -297,19 +293,16 @@ impl Connection {
         let id = handle.id.clone();
         let mut cancel = CancelOnDrop { peer, id: Some(id.clone()) };
         let reports = self.progress.of(handle.progress_token.clone());
-        let answered = {
-            let answered = pin!(async {
-                loop {
-                    tokio::select! {
-                        biased;
-                        answer = &mut handle.rx => return answer,
-                        () = reports.advance() => poet_runtime::progress(),
-                    }
+        let answered = async {
+            loop {
+                tokio::select! {
+                    biased;
+                    answer = &mut handle.rx => return answer,
+                    () = reports.advance() => poet_runtime::progress(),
                 }
-            });
-            bounded(until, answered).await
+            }
         };
-        let Some(answer) = answered else {
+        let Some(answer) = bounded(until, pin!(answered)).await else {
             // Too late for everybody: the guard tells the server.
             return Err(McpError::new(Fault::Timeout { sent: true }, ""));
         };

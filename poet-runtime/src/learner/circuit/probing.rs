@@ -55,17 +55,15 @@ const TOLERATED: f64 = 0.05;
 /// The least that a probe costs, as a share of what an answer is worth.
 const LEAST_PRICE: f64 = 0.05;
 
-/// The shortest wait that is learned, in seconds.
-const SHORTEST: f64 = 1.0;
-
 /// Proposes a step of all three, where the rate of calls is known.
 pub(super) fn propose(subject: &Subject<'_>, seen: &Seen) -> Vec<Proposal> {
+    let Some(rate) = Rate::read(subject) else { return Vec::new() };
     let price = price(subject, seen);
-    let Some(rate) = Rate::read(subject).map(|rate| rate.priced(price)) else { return Vec::new() };
+    let per_probe = rate.per_second / price;
     let outages = Outages::read(subject);
     let old = Schedule(PARTS.map(|parameter| subject.before(parameter, None)));
     let free = PARTS.map(|parameter| !subject.is_pinned(parameter, None));
-    let search = Search { rate: rate.per_probe, free, no_later_than: rate.is_least.then_some(old) };
+    let search = Search { rate: per_probe, free, no_later_than: rate.is_least.then_some(old) };
     let best = outages.best(&search, old);
     let full = step(&OPEN_FOR, old.wait(), best.wait(), (OPEN_FOR.min, OPEN_FOR.max));
     // As far as is sure: the whole step, or half of it, or a quarter.
@@ -75,7 +73,7 @@ pub(super) fn propose(subject: &Subject<'_>, seen: &Seen) -> Vec<Proposal> {
         let rest = Search { free: [false, free[1], free[2]], ..search };
         let on_the_way = || outages.best(&rest, old.with(0, wait));
         let new = if wait == best.wait() { best } else { on_the_way() };
-        let change = outages.change(rate.per_probe, old, new);
+        let change = outages.change(per_probe, old, new);
         (change.confidence >= MIN_CONFIDENCE).then_some((new, change))
     });
     let Some((new, change)) = sure else { return Vec::new() };
@@ -214,7 +212,8 @@ struct Search {
 
 impl Search {
     fn allows(&self, schedule: Schedule) -> bool {
-        let is_soon = schedule.after(schedule.wait()) < SHORTEST;
+        // No later wait is shorter than the first may be.
+        let is_soon = schedule.after(schedule.wait()) < OPEN_FOR.min;
         !is_soon
             && self.no_later_than.is_none_or(|bound| {
                 // Both are powers of the time, so what holds early and late holds between.
@@ -231,8 +230,6 @@ fn thousandths(value: f64) -> f64 {
 /// How often calls come.
 struct Rate {
     per_second: f64,
-    /// The same, counted in what a probe costs.
-    per_probe: f64,
     calls: u64,
     /// Whether it may be more: the first hour began with its first call, and nobody knows when that was. No reason to
     /// wait longer, then.
@@ -265,12 +262,7 @@ impl Rate {
             squares += weight * calls * (calls / length);
         }
         // As each call meets it: in a busy hour more are refused.
-        let per_second = squares / count;
-        (per_second > 0.0).then_some(Self { per_second, per_probe: per_second, calls, is_least })
-    }
-
-    fn priced(self, price: f64) -> Self {
-        Self { per_probe: self.per_second / price, ..self }
+        Some(Self { per_second: squares / count, calls, is_least }).filter(|rate| rate.per_second > 0.0)
     }
 }
 
