@@ -247,11 +247,13 @@ mod tests {
         (0..10).for_each(|_| healthy(&mut world, 1_000, 0.05));
         outages(&mut world, 10);
         let settled_at = settled(&mut world);
+        let credit = world.values.success_credit;
         for _ in 0..30 {
             healthy(&mut world, 1_000, 0.05);
             world.update();
         }
         assert_eq!(world.values.failure_threshold[TRANSIENT.index()], settled_at);
+        assert_eq!(world.values.success_credit, credit);
     }
 
     #[test]
@@ -259,14 +261,14 @@ mod tests {
         let mut world = World::about("breaker.");
         (0..10).for_each(|_| healthy(&mut world, 1_000, 0.05));
         outages(&mut world, 10);
-        let before = settled(&mut world);
+        let before = (settled(&mut world), world.values.success_credit);
         for _ in 0..5_000 {
             world.record(Some(Attempt::first(Class::Permanent, Duration::from_millis(5))), Some(Ending::Failed));
             world.record(Some(Attempt::first(Class::Cancelled, Duration::from_millis(5))), Some(Ending::Cancelled));
             world.record(None, Some(Ending::CircuitOpen));
             world.record(None, Some(Ending::Cached));
         }
-        assert_eq!(settled(&mut world), before);
+        assert_eq!((settled(&mut world), world.values.success_credit), before);
     }
 
     #[test]

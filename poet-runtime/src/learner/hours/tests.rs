@@ -96,6 +96,23 @@ fn a_window_that_moves_in_the_world_moves_in_force() {
 }
 
 #[test]
+fn a_day_of_the_week_that_moves_in_the_world_moves_in_force() {
+    let weekday = |hour: i64| (hour - MONDAY) / 24 % 7;
+    let mut world = world(70, |hour| if weekday(hour) == 6 { 0.9 } else { 0.02 });
+    world.settle();
+    assert_eq!(world.values.defer_weekdays, 1 << 6);
+    for day in 70..210 {
+        let midnight = MONDAY + day * 24;
+        for hour in midnight..midnight + 24 {
+            add(&mut world, hour, if weekday(hour) == 2 { 0.9 } else { 0.02 });
+        }
+        world.hour = midnight + 24;
+        world.settle();
+    }
+    assert_eq!(world.values.defer_weekdays, 1 << 2);
+}
+
+#[test]
 fn what_is_no_attempt_of_the_service_makes_no_window() {
     let mut world = world(20, |_| 0.05);
     let quiet = world.settle().iter().filter(|change| change.new.key.name == DEFER_HOURS.name).count();
