@@ -68,12 +68,14 @@ pub(crate) enum Ticket {
 pub(crate) struct Effort {
     pub(crate) calls: u32,
     pub(crate) attempts: u32,
+    /// Attempts beyond the first of a call. No difference of the other two: a call that is refused has none.
+    pub(crate) retries: u32,
 }
 
 impl Effort {
-    /// Extra attempts.
-    pub(crate) fn retries(self) -> u32 {
-        self.attempts.saturating_sub(self.calls)
+    /// One call's.
+    pub(crate) fn of_call(attempts: u32) -> Self {
+        Self { calls: 1, attempts, retries: attempts.saturating_sub(1) }
     }
 }
 
@@ -81,6 +83,7 @@ impl AddAssign for Effort {
     fn add_assign(&mut self, other: Self) {
         self.calls += other.calls;
         self.attempts += other.attempts;
+        self.retries += other.retries;
     }
 }
 
@@ -141,7 +144,7 @@ async fn call(request: McpRequest) -> Called<Value> {
     // On the heap: the future of the function would hold room for all four of its calls.
     let reply = Box::pin(request.call()).await;
     let attempts = reply.as_ref().map_or_else(Error::attempts, poet::Reply::attempts);
-    (reply.and_then(|reply| reply.json()), Effort { calls: 1, attempts })
+    (reply.and_then(|reply| reply.json()), Effort::of_call(attempts))
 }
 
 /// Asks a source; `None` where there is none.

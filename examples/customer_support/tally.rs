@@ -96,7 +96,7 @@ impl Tally {
             ("  that ended in an error", self.failed.len()),
             ("  dealt with although a source failed", self.partial),
             ("calls", self.effort.calls as usize),
-            ("  retries of them", self.effort.retries() as usize),
+            ("  retries of them", self.effort.retries as usize),
             ("requests that the services counted", books.values().map(|books| books.requests).sum()),
             ("tickets wanted", self.wanted.len()),
             ("  created", self.created.len()),
