@@ -551,9 +551,33 @@ mod tests {
         let mut world = costly();
         hours(&mut world, 300, 0.5, |u| -100.0 * (1.0 - u).ln());
         let before = settled(&mut world);
-        hours(&mut world, 100, 0.5, |u| -100.0 * (1.0 - u).ln());
-        let after = settled(&mut world);
-        assert!((0.5..=2.0).contains(&(after.wait() / before.wait())), "{before:?} {after:?}");
+        let mut moved = 0;
+        for _ in 0..100 {
+            hours(&mut world, 1, 0.5, |u| -100.0 * (1.0 - u).ln());
+            moved += world.settle().len();
+        }
+        let after = schedule(&world);
+        assert!(moved <= 3, "{moved} moves");
+        let is_as_it_was = |one: f64, other: f64| (0.5..=2.0).contains(&(other / one));
+        assert!(is_as_it_was(before.wait(), after.wait()), "{before:?} {after:?}");
+        for been in [10.0, 60.0, 300.0, 1_800.0] {
+            assert!(is_as_it_was(before.after(been), after.after(been)), "{been}: {before:?} {after:?}");
+        }
+    }
+
+    #[test]
+    fn waits_come_to_grow_where_outages_come_to_have_a_long_tail_and_stop_growing_where_they_lose_it() {
+        let mut world = costly();
+        hours(&mut world, 300, 0.5, |u| -300.0 * (1.0 - u).ln());
+        let short = settled(&mut world);
+        // P(X > x) = (1 + x / 30 s)^-0.8
+        hours(&mut world, 300, 0.5, |u| (30.0 * ((1.0 - u).powf(-1.25) - 1.0)).min(80_000.0));
+        let long = settled(&mut world);
+        hours(&mut world, 300, 0.5, |u| -300.0 * (1.0 - u).ln());
+        let again = settled(&mut world);
+        let grows = |one: Schedule| one.after(6_000.0) / one.after(60.0);
+        assert!(grows(long) > 1.5 * grows(short), "{short:?} {long:?}");
+        assert!(grows(again) < grows(long) / 1.5, "{long:?} {again:?}");
     }
 
     #[test]

@@ -176,22 +176,80 @@ fn a_day_of_the_week_is_learned_after_eight_weeks_and_not_before() {
     assert_eq!(moves(&changes, DEFER_WEEKDAYS.name), [(sundays, true)]);
 }
 
+/// The first Saturdays of January to August 2026 at two, and the third Tuesdays of September to April 2027 at five.
+const FIRST_SATURDAYS: [i64; 8] = [-2, 33, 61, 89, 117, 152, 180, 208];
+const THIRD_TUESDAYS: [i64; 8] = [253, 288, 316, 344, 379, 407, 435, 470];
+
+/// A world of so many days from the first of January 2026 on, in which the hours named fail.
+fn months(days: i64, bad: impl Fn(i64) -> bool) -> World {
+    let mut world = World::default();
+    world.hour = MONDAY + days * 24;
+    for hour in MONDAY - 4 * 24..world.hour {
+        add(&mut world, hour, if bad(hour) { 0.8 } else { 0.01 });
+    }
+    world
+}
+
+fn at(days: &[i64], hour: i64) -> Vec<i64> {
+    days.iter().map(|day| MONDAY + day * 24 + hour).collect()
+}
+
 #[test]
 fn a_first_saturday_is_learned_from_six_of_eight_months_and_not_from_five() {
-    // The first Saturdays of January to August 2026, from the first Monday of the year: only those of ended days count.
-    let firsts = [-2, 33, 61, 89, 117, 152, 180, 208].map(|day: i64| MONDAY + day * 24 + 2);
-    let rule = |hits: usize| {
-        let from = MONDAY - 4 * 24;
-        let mut world = World::default();
-        world.hour = MONDAY + 220 * 24;
-        for hour in from..world.hour {
-            let hit = firsts.iter().take(hits).any(|first| *first == hour);
-            add(&mut world, hour, if hit { 0.8 } else { 0.01 });
-        }
-        moves(&world.settle(), DEFER_MONTHLY.name)
-    };
+    let firsts = at(&FIRST_SATURDAYS, 2);
+    let rule = |hits: usize| moves(&months(220, |hour| firsts[..hits].contains(&hour)).settle(), DEFER_MONTHLY.name);
     let first_saturday = MonthlyHour { week: 1, weekday: 5, hour: 2 };
     assert_eq!(rule(8), [(f64::from(first_saturday.code()), true)]);
     assert_eq!(rule(6), [(f64::from(first_saturday.code()), true)]);
     assert_eq!(rule(5), []);
+}
+
+#[test]
+fn an_hour_of_the_month_that_moves_in_the_world_moves_in_force() {
+    let (firsts, thirds) = (at(&FIRST_SATURDAYS, 2), at(&THIRD_TUESDAYS, 5));
+    let mut world = months(220, |hour| firsts.contains(&hour));
+    world.settle();
+    assert_eq!(world.values.defer_monthly, MonthlyHour { week: 1, weekday: 5, hour: 2 }.code());
+    for day in 220..480 {
+        for hour in world.hour..MONDAY + (day + 1) * 24 {
+            add(&mut world, hour, if thirds.contains(&hour) { 0.8 } else { 0.01 });
+        }
+        world.hour = MONDAY + (day + 1) * 24;
+        if day % 10 == 9 {
+            world.settle();
+        }
+    }
+    assert_eq!(world.values.defer_monthly, MonthlyHour { week: 3, weekday: 1, hour: 5 }.code());
+}
+
+#[test]
+fn where_nothing_changes_the_hour_of_the_month_stays_and_without_one_none_appears() {
+    let firsts = at(&FIRST_SATURDAYS, 2);
+    let mut quiet = months(220, |_| false);
+    assert_eq!(moves(&quiet.settle(), DEFER_MONTHLY.name), []);
+    let mut world = months(200, |hour| firsts.contains(&hour));
+    assert_eq!(moves(&world.settle(), DEFER_MONTHLY.name).len(), 1);
+    for hour in world.hour..world.hour + 20 * 24 {
+        add(&mut world, hour, if firsts.contains(&hour) { 0.8 } else { 0.01 });
+    }
+    world.hour += 20 * 24;
+    assert_eq!(moves(&world.settle(), DEFER_MONTHLY.name), []);
+    assert_eq!(world.values.defer_monthly, MonthlyHour { week: 1, weekday: 5, hour: 2 }.code());
+}
+
+#[test]
+fn what_is_no_attempt_of_the_service_makes_no_hour_of_the_month_nor_does_one_month_however_bad() {
+    let mut world = months(220, |_| false);
+    for hour in at(&FIRST_SATURDAYS, 2) {
+        let kinds = [
+            Key::Attempt(AttemptClass::Permanent),
+            Key::Probed(AttemptClass::Failure(FailureKind::Timeout)),
+            Key::Call(Ending::CircuitOpen),
+            Key::Call(Ending::Cancelled),
+            Key::Call(Ending::Cached),
+        ];
+        kinds.into_iter().for_each(|key| world.history.add(hour, key, 10_000));
+    }
+    world.history.add(MONDAY + FIRST_SATURDAYS[3] * 24 + 2, BAD, 5_000_000);
+    assert_eq!(moves(&world.settle(), DEFER_MONTHLY.name), []);
 }
