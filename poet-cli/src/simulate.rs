@@ -115,14 +115,14 @@ pub(crate) fn run(simulate: &Simulate, format: Format) -> Result<String, Refusal
         (None, Some(seed)) => vec![seed],
         (None, None) => world.seeds.clone(),
     };
-    if simulate.tune {
-        return Ok(tune(simulate, &world, days, seeds[0], threads));
-    }
     let rates = match simulate.rate {
         Some(rate) => vec![rate],
         None if world.sweep.is_empty() => vec![world.rate],
         None => world.sweep.clone(),
     };
+    if simulate.tune {
+        return Ok(tune(&world, days, rates, seeds[0], threads));
+    }
     let policies = if simulate.policies.is_empty() { world.policies.clone() } else { simulate.policies.clone() };
     let log = match &simulate.log {
         None => Log::default(),
@@ -151,15 +151,15 @@ pub(crate) fn run(simulate: &Simulate, format: Format) -> Result<String, Refusal
     })
 }
 
-fn tune(simulate: &Simulate, world: &Arc<World>, days: f64, seed: u64, threads: usize) -> String {
-    let rate = simulate.rate.unwrap_or(world.rate);
-    let search = Search { world: world.clone(), days, rate, seed, rounds: 2, threads };
+fn tune(world: &Arc<World>, days: f64, rates: Vec<f64>, seed: u64, threads: usize) -> String {
+    let at = rates.iter().map(f64::to_string).collect::<Vec<_>>().join(", ");
+    let search = Search { world: world.clone(), days, rates, seed, rounds: 2, threads };
     let began = Instant::now();
     let found = search.run(&|share, what| {
         let _ = writeln!(io::stderr(), "{:3.0} % {what}, {} left", 100.0 * share, left(began.elapsed(), share));
     });
     format!(
-        "# {} days at {rate} requests/s, seed {seed}, {} runs: a request was worth {:.4}\n{}",
+        "# {} days at {at} requests/s, seed {seed}, {} runs: a request was worth {:.4}\n{}",
         days,
         found.runs,
         found.utility,

@@ -30,8 +30,8 @@ pub struct Search {
     pub world: Arc<World>,
     /// Days of each run.
     pub days: f64,
-    /// Its rate.
-    pub rate: f64,
+    /// The rates it is lived through at; what counts is the mean.
+    pub rates: Vec<f64>,
     /// Its seed.
     pub seed: u64,
     /// How often every coordinate is gone through.
@@ -96,6 +96,10 @@ impl Search {
         let mut coordinates = Vec::new();
         for (index, model) in self.world.services.iter().enumerate() {
             let mut steps = self.world.steps.iter().filter(|step| step.service == index);
+            // What is never called has no best values.
+            if steps.clone().next().is_none() {
+                continue;
+            }
             let (cached, bulk) = (steps.clone().any(|step| step.cacheable), steps.any(|step| step.bulk.is_some()));
             for (parameter, values) in GRID {
                 let means = match parameter {
@@ -113,21 +117,23 @@ impl Search {
     }
 
     fn score(&self, tried: &[Static]) -> Vec<f64> {
-        let order: Vec<usize> = (0..tried.len()).collect();
-        threads::each(&order, self.threads, |index| {
+        let rates = self.rates.len();
+        let order: Vec<usize> = (0..tried.len() * rates).collect();
+        let scores = threads::each(&order, self.threads, |index| {
             let mut world = (*self.world).clone();
-            world.statics.insert("best_static".to_owned(), tried[index].clone());
+            world.statics.insert("best_static".to_owned(), tried[index / rates].clone());
             let run_ = Run {
                 world: Arc::new(world),
                 policy: Policy::Static("best_static"),
                 days: self.days,
-                rate: self.rate,
+                rate: self.rates[index % rates],
                 seed: self.seed,
                 log: Log::default(),
             };
             let summary = run(&run_, |_| {}).summary;
             if summary.stale > STALE { summary.utility - 1.0 } else { summary.utility }
-        })
+        });
+        scores.chunks(rates.max(1)).map(|scores| scores.iter().sum::<f64>() / scores.len() as f64).collect()
     }
 }
 

@@ -198,7 +198,7 @@ fn a_search_finds_that_retries_pay_where_one_attempt_in_three_fails_by_chance() 
     let text = "about = \"a\"\n[client]\nfixed_timeout = true\n[services.crm]\ntransient = 0.3\n\
                 failures = { transient = 1 }\n[[steps]]\nservice = \"crm\"\n";
     let world = Arc::new(World::read("w", text, None).unwrap());
-    let search = Search { world, days: 0.01, rate: 0.1, seed: 1, rounds: 1, threads: 2 };
+    let search = Search { world, days: 0.01, rates: vec![0.1], seed: 1, rounds: 1, threads: 2 };
     let found = search.run(&|_, _| {});
     let retries = found.held.pins["crm"].get(poet_runtime::parameter::find("retry.max_retries").unwrap(), None);
     assert!(retries >= Some(1.0), "{}", found.as_toml());

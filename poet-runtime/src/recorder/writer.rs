@@ -287,6 +287,7 @@ impl Writer {
             self.leave_untold(function, hour, executions);
         }
         let mut counts = mem::take(&mut self.counts);
+        let mut counted = None;
         for _ in 0..self.shared.ring.len() {
             let Some(packed) = self.shared.ring.pop() else { break };
             if let Some(needed) = packed.as_needed(self.shared.epoch) {
@@ -295,24 +296,35 @@ impl Writer {
             }
             let record = packed.unpack(self.shared.epoch);
             let ended = anchor.wall(record.ended);
-            counts.clear();
+            // Records of one target in a row are added to what is known of it at once.
+            if counted != Some(record.target) {
+                self.take(counted.replace(record.target), &mut counts, hour);
+            }
             counts.observe(ended.hour(), &record);
             if let Some(target) = self.target(record.target) {
                 counts.observe_next(ended, &mut target.watch, &record);
                 if let Some(utility) = &target.utility {
                     counts.observe_effect(ended.hour(), &record, utility);
                 }
-                target.add(&counts, hour);
-                self.touch(record.target);
             }
             self.absorb(&record, ended);
         }
+        self.take(counted, &mut counts, hour);
         self.counts = counts;
         self.fold(overflow.records);
         let surplus = self.unsent.len().saturating_sub(MAX_UNSENT);
         self.unsent.drain(..surplus);
         self.fold(surplus as u64);
         lock(&self.shared.health).unsent = self.unsent.len();
+    }
+
+    /// Adds what was counted of a target to what is known of it.
+    fn take(&mut self, id: Option<TargetId>, counts: &mut History, hour: i64) {
+        if let Some((id, target)) = id.and_then(|id| Some((id, self.target(id)?))) {
+            target.add(counts, hour);
+            self.touch(id);
+        }
+        counts.clear();
     }
 
     /// Counts what an execution of a function felt of one of its calls.
