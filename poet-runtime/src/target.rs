@@ -302,10 +302,11 @@ impl Target {
         self.circuit.admit(|| self.thresholds(), now)
     }
 
-    /// Takes in what an attempt said, and tells what the circuit did for it.
+    /// Takes in what an attempt said, and tells what the circuit did for it. `draw` is where the wait after a probe that
+    /// failed lies between its shortest and its longest.
     #[inline]
-    pub(crate) fn settle(&self, probe: Option<Probe>, sign: Sign, now: Instant) -> Option<Turn> {
-        let turn = self.circuit.settle(probe, sign, || self.thresholds(), now)?;
+    pub(crate) fn settle(&self, probe: Option<Probe>, sign: Sign, draw: f64, now: Instant) -> Option<Turn> {
+        let turn = self.circuit.settle(probe, sign, || self.thresholds().drawn(draw), now)?;
         self.tell(&turn, now);
         Some(turn)
     }

@@ -296,7 +296,7 @@ impl Life {
                 silent: None,
             };
             let sign = class.failure().map_or(Sign::Well, Sign::Ill);
-            if let Some(turn) = self.target.settle(probe, sign, self.at(self.now + elapsed)) {
+            if let Some(turn) = self.target.settle(probe, sign, 0.5, self.at(self.now + elapsed)) {
                 let record = Record { turn: Some(turn), ..Record::new(TargetId(0), 0, self.at(self.now)) };
                 self.history.observe(self.hour(), &record);
             }

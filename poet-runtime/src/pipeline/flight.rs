@@ -13,7 +13,7 @@ use crate::outcome::{Arm, Attempt, Class, Ending, Finished, Hedge, Record, Shown
 use crate::parameter::HEDGE_DELAY;
 use crate::policy::breaker::{Admission, Probe, Sign};
 use crate::policy::limit::Ask;
-use crate::policy::{Action, CallPolicy, Event, Room, Shared};
+use crate::policy::{Action, CallPolicy, Event, Room, Shared, jitter};
 use crate::recorder::Needed;
 use crate::runtime::Inner;
 use crate::site::{Declaration, Priority};
@@ -22,6 +22,9 @@ use crate::target::Target;
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+
+/// Which fraction of a call draws the wait after its probe.
+const PROBE: u64 = 2 << 32;
 
 /// What a fallback that is asked at the deadline has left for what it has at hand.
 pub(super) const MOMENT: Duration = Duration::from_millis(25);
@@ -549,9 +552,12 @@ impl Shared for View<'_, '_> {
     }
 
     fn settle(&self, probe: Option<Probe>, sign: Sign, now: Instant) {
-        if self.bounded
-            && let Some(turn) = self.target.settle(probe, sign, now)
-        {
+        if !self.bounded {
+            return;
+        }
+        // Only a probe that fails is followed by a wait that is drawn.
+        let draw = probe.map_or(0.5, |_| jitter::fraction(self.runtime.seed ^ self.execution, PROBE));
+        if let Some(turn) = self.target.settle(probe, sign, draw, now) {
             self.tell(turn, now);
         }
     }

@@ -8,7 +8,8 @@
 //!
 //! While half-open it counts its probes, takes back those that were abandoned and ignores those of an earlier half-open
 //! phase, so that it can neither flood a service that is just back nor get stuck. The waits between probes may grow with
-//! the time it has been open: what has lasted long lasts longer.
+//! the time it has been open: what has lasted long lasts longer. Processes that saw a service fail in the same moment
+//! must not ask it in step for as long as it is down, so every wait but the first is drawn, up to a fifth from its mean.
 
 use crate::clock::after;
 use crate::outcome::{FailureKind, Turn};
@@ -31,6 +32,9 @@ pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(2 * 60 * 60);
 /// The shortest wait after a probe that failed, unless it was shorter to begin with.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 
+/// How far a wait after a probe that failed may be from its mean, as a share of it.
+const JITTER: f64 = 0.2;
+
 /// A pressure that is full but for what rounding lost.
 const FULL: f64 = 1.0 - 1e-9;
 
@@ -47,6 +51,8 @@ pub(crate) struct Thresholds {
     /// The power of the time it has been open with which the waits grow.
     pub(crate) growth: f64,
     pub(crate) successes: u32,
+    /// Where the next wait lies between the shortest and the longest that it may be, from 0 to 1.
+    pub(crate) draw: f64,
 }
 
 impl Thresholds {
@@ -58,10 +64,21 @@ impl Thresholds {
             ratio: values.open_ratio,
             growth: values.open_growth,
             successes: values.success_threshold,
+            draw: 0.5,
         }
     }
 
-    /// How long it stays open if it has been so for a time already.
+    /// The same with another draw.
+    pub(crate) fn drawn(self, draw: f64) -> Self {
+        Self { draw, ..self }
+    }
+
+    /// How long it stays open after a probe that failed, if it has been so for a time already.
+    fn next_wait(&self, been: Duration) -> Duration {
+        self.wait(been).mul_f64(1.0 + JITTER * (2.0 * self.draw - 1.0))
+    }
+
+    /// How long it stays open in the mean.
     fn wait(&self, been: Duration) -> Duration {
         let seconds = next_wait(self.open_for.as_secs_f64(), self.ratio, self.growth, been.as_secs_f64());
         Duration::try_from_secs_f64(seconds).unwrap_or(self.open_for)
@@ -224,7 +241,7 @@ impl Breaker {
                 match sign {
                     Sign::Ill(_) => {
                         (self.down_at, self.back_at) = (Some(now), None);
-                        self.state = State::Open { until: after(now, thresholds.wait(self.been_open(now))) };
+                        self.state = State::Open { until: after(now, thresholds.next_wait(self.been_open(now))) };
                     }
                     Sign::Well => {
                         self.back_at.get_or_insert(now);
@@ -342,6 +359,7 @@ pub(crate) mod tests {
         ratio: 1.0,
         growth: 0.0,
         successes: 3,
+        draw: 0.5,
     };
     pub(crate) const ILL: Sign = Sign::Ill(FailureKind::Transient);
 
@@ -570,6 +588,23 @@ pub(crate) mod tests {
             service.attempt(ILL);
         }
         assert_eq!(waits, [60, 60, 120, 240, 480, 960, 1_920, 3_840, 7_200, 7_200]);
+    }
+
+    #[test]
+    fn two_processes_that_saw_it_fail_at_once_ask_again_at_the_same_time_once_and_then_apart() {
+        let waits = |draws: [f64; 3]| {
+            let mut service = Service::new();
+            service.open();
+            draws.map(|draw| {
+                let wait = service.breaker.rest(service.now).expect("it is open");
+                service.now += wait;
+                service.at.draw = draw;
+                service.attempt(ILL);
+                wait.as_secs_f64()
+            })
+        };
+        assert_eq!(waits([0.0, 1.0, 0.5]), [60.0, 48.0, 72.0]);
+        assert_eq!(waits([0.25, 0.75, 0.5]), [60.0, 54.0, 66.0]);
     }
 
     #[test]
