@@ -457,6 +457,14 @@ mod tests {
             self.0.evidence(target, since_hour)
         }
 
+        fn past<'a>(
+            &'a mut self,
+            target: &'a TargetKey,
+            since: i64,
+        ) -> BoxFuture<'a, Result<Vec<crate::evidence::PastHour>, StoreError>> {
+            self.0.past(target, since)
+        }
+
         fn needs(&mut self, since_hour: i64) -> BoxFuture<'_, Result<Vec<crate::store::Need>, StoreError>> {
             self.0.needs(since_hour)
         }

@@ -27,7 +27,7 @@ pub(crate) use tests::Moody;
 
 use crate::audit::AuditKey;
 use crate::clock::{Clock, Wall};
-use crate::evidence::{History, Key, Vitals};
+use crate::evidence::{History, Hourly, Key, Vitals};
 use crate::learner::Lesson;
 use crate::learner::siblings::Siblings;
 use crate::lock::lock;
@@ -81,7 +81,7 @@ pub(crate) struct Seen<'a> {
     /// showed. What is older than a day is in blocks of hours.
     pub(crate) histories: &'a dyn Fn(TargetId) -> Option<&'a History>,
     /// Once a day: what the store has of the target, hour by hour.
-    pub(crate) hourly: Option<&'a History>,
+    pub(crate) hourly: Option<Hourly<'a>>,
     /// What the other services of its domain showed.
     pub(crate) siblings: &'a Siblings,
 }

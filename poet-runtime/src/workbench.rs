@@ -5,7 +5,7 @@
 //! the circuit is the one that calls meet. No promise is made to keep any of this as it is.
 
 use crate::clock::Wall;
-use crate::evidence::{History, Key, Situation, Situations, Watch};
+use crate::evidence::{History, Hourly, Key, Situation, Situations, Watch};
 use crate::learner::degradation::{self, Degradation};
 use crate::learner::siblings::Siblings;
 use crate::learner::{Subject, learn_some};
@@ -91,7 +91,7 @@ impl Workbench {
         let subject = Subject {
             target: &self.target,
             history: &self.history,
-            hourly: Some(&self.history),
+            hourly: Some(Hourly::of(&self.history)),
             bulk: None,
             siblings: Siblings::NONE,
             profile: &self.profile,

@@ -10,6 +10,7 @@ mod key;
 mod observe;
 mod outage;
 mod packed;
+mod past;
 mod situation;
 mod sketch;
 mod vitals;
@@ -23,6 +24,8 @@ pub use key::{
     OUTAGE_BINS, WAIT_BINS, age_bin, bin_age, bin_outage, bin_wait, load_bin, outage_bin, wait_bin,
 };
 pub(crate) use outage::{likely_length, outlasting};
+pub(crate) use past::Hourly;
+pub use past::PastHour;
 pub(crate) use situation::spread_of_days;
 pub use situation::{Situation, Situations, Watch};
 pub use sketch::Sketch;

@@ -18,7 +18,7 @@ use super::season::{self, Block, Effect, Views};
 use crate::calendar;
 use crate::parameter::{DEFER_HOURS, DEFER_MONTHLY, DEFER_WEEKDAYS, MonthlyHour, Parameter};
 use crate::site::Learning;
-use local::{Day, Retries};
+use local::{Day, Days, Retries};
 use serde_json::{Value, json};
 
 /// Half as much is believed of a day of the week after this many weeks.
@@ -33,11 +33,12 @@ const NEWEST_WEEKS: f64 = 8.0;
 
 /// Proposes the hours, the days of the week and the hour of the month in which work that may wait is put off.
 pub(crate) fn propose(subject: &Subject<'_>) -> Vec<Proposal> {
-    let days = local::read(subject);
-    if days.len() < season::MIN_BLOCKS as usize {
+    let days = Days::read(subject);
+    let lately = &days.lately;
+    if lately.len() < season::MIN_BLOCKS as usize {
         return Vec::new();
     }
-    [hours(subject, &days), weekdays(subject, &days), monthly(subject, &days)].into_iter().flatten().collect()
+    [hours(subject, lately), weekdays(subject, lately), monthly(subject, &days)].into_iter().flatten().collect()
 }
 
 /// What is proposed for slots of one kind.
@@ -147,7 +148,7 @@ impl<const N: usize> Season<'_, N> {
     }
 }
 
-fn monthly(subject: &Subject<'_>, days: &[Day]) -> Option<Proposal> {
+fn monthly(subject: &Subject<'_>, days: &Days) -> Option<Proposal> {
     let known = Known::of(subject, &DEFER_MONTHLY);
     let rule = monthly::find(days);
     let new = rule.map_or(0.0, |rule| f64::from(rule.at.code()));
@@ -157,7 +158,7 @@ fn monthly(subject: &Subject<'_>, days: &[Day]) -> Option<Proposal> {
         (None, Some(at)) => monthly::contradicted(days, at)?,
         (None, None) => return None,
     };
-    let pays = gain(subject, &rule.effect, &local::retries(days, |_, _| false), 0.5, 1.645) > 0.0;
+    let pays = gain(subject, &rule.effect, &local::retries(&days.lately, |_, _| false), 0.5, 1.645) > 0.0;
     let act = new == 0.0 || pays;
     if new == known.value && (act == known.acted_on || subject.learning == Learning::Shadow || known.acted_on) {
         return None;

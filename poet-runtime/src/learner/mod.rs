@@ -29,7 +29,7 @@ mod trial;
 mod ttl;
 
 use crate::clock::Wall;
-use crate::evidence::History;
+use crate::evidence::{History, Hourly};
 use crate::outcome::FailureKind;
 use crate::parameter::{
     ATTEMPT_TIMEOUT, BASE_DELAY, BATCH_WINDOW, CACHE_TTL, CONCURRENCY_LIMIT, DEFER_HOURS, FAILURE_THRESHOLD,
@@ -49,8 +49,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) target: &'a TargetKey,
     /// What was seen: by the hour for a day, and before that in blocks of hours (see [`crate::evidence::block_of`]).
     pub(crate) history: &'a History,
-    /// Once a day: all of it by the hour, as the store has it.
-    pub(crate) hourly: Option<&'a History>,
+    /// Once a day: all of it by the hour, and what the store has of the hours before.
+    pub(crate) hourly: Option<Hourly<'a>>,
     /// What was seen of the operation that does for many items what this one does for one.
     pub(crate) bulk: Option<&'a History>,
     /// What the other services of its domain showed.

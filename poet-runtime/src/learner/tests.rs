@@ -4,7 +4,7 @@
 use super::siblings::{Siblings, tests::that_recovered};
 use super::{Subject, learn, learn_some};
 use crate::clock::Wall;
-use crate::evidence::{BatchSum, History, Key};
+use crate::evidence::{BatchSum, History, Hourly, Key, PastHour};
 use crate::outcome::{Attempt, Class, Ending, FailureKind, Finished, Hedge, Record, TargetId};
 use crate::parameter::{self, ATTEMPT_TIMEOUT, MAX_RETRIES, Step, Values};
 use crate::profile::Profile;
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct World {
     target: TargetKey,
     pub(crate) history: History,
+    pub(crate) past: Vec<PastHour>,
     pub(crate) bulk: Option<History>,
     pub(crate) siblings: Siblings,
     pub(crate) profile: Profile,
@@ -36,6 +37,7 @@ impl Default for World {
         Self {
             target: TargetKey { service: "crm".to_owned(), operation: "update_contact".to_owned() },
             history: History::default(),
+            past: Vec::new(),
             bulk: None,
             siblings: Siblings::default(),
             profile: *Profile::GENERAL,
@@ -56,7 +58,7 @@ impl World {
         f(&Subject {
             target: &self.target,
             history: &self.history,
-            hourly: Some(&self.history),
+            hourly: Some(Hourly { history: &self.history, past: &self.past }),
             bulk: self.bulk.as_ref(),
             siblings: &self.siblings,
             profile: &self.profile,

@@ -8,7 +8,7 @@ use super::block_on::block_on;
 use super::lock;
 use super::writer::Writer;
 use crate::clock::Wall;
-use crate::evidence::{History, Key, Lately, Situations, Watch, block_of};
+use crate::evidence::{History, Hourly, Key, Lately, PastHour, Situations, Watch, block_of};
 use crate::learner::degradation;
 use crate::learner::siblings::{Families, Siblings};
 use crate::outcome::{Ending, TargetId};
@@ -88,12 +88,13 @@ impl Writer {
     fn learn_from(&mut self, id: TargetId) {
         let wall = self.wall();
         let hourly = self.read_hourly(id, wall);
+        let hourly = hourly.as_ref().map(|(history, past)| Hourly { history, past });
         self.read_siblings(id);
         let Some(target) = self.targets.get(&id) else { return };
         let directory = &self.directory;
         let targets = &self.targets;
         let histories = |id: TargetId| targets.get(&id).map(|target| &target.history);
-        let seen = Seen { histories: &histories, hourly: hourly.as_ref(), siblings: &target.siblings };
+        let seen = Seen { histories: &histories, hourly, siblings: &target.siblings };
         let learned = catch_unwind(AssertUnwindSafe(|| directory.learn(id, &seen, wall)));
         let Ok(lesson) = learned else {
             tracing::error!(service = target.key.service, operation = target.key.operation, "learning panicked");
@@ -221,8 +222,9 @@ impl Writer {
         Ok(())
     }
 
-    /// What the store has of a target, hour by hour, with what it has not taken yet: on the first occasion of a day.
-    fn read_hourly(&mut self, id: TargetId, now: Wall) -> Option<History> {
+    /// What the store has of a target, hour by hour, with what it has not taken yet, and of the hours before: on the first
+    /// occasion of a day.
+    fn read_hourly(&mut self, id: TargetId, now: Wall) -> Option<(History, Vec<PastHour>)> {
         let (day, oldest) = (now.hour().div_euclid(24), self.oldest_hour());
         let target = self.targets.get(&id).filter(|target| target.hourly != Some(day))?;
         if self.is_resting() {
@@ -230,11 +232,13 @@ impl Writer {
         }
         let since = oldest.max(target.since);
         let stored = block_on(self.store.evidence(&target.key, since));
+        let past = block_on(self.store.past(&target.key, target.since));
         let mut hourly = self.noted(stored).ok()?;
+        let past = self.noted(past).ok()?;
         let target = self.targets.get_mut(&id)?;
         target.hourly = Some(day);
         hourly.merge(&target.unsent.since(target.since));
-        Some(hourly)
+        Some((hourly, past))
     }
 
     /// What the other services of its domain showed, as the store has it: once an hour, and of so many targets that

@@ -1,6 +1,6 @@
 use super::*;
 use crate::audit::{AuditCounts, AuditEntry, AuditFilter, AuditKey};
-use crate::evidence::Key;
+use crate::evidence::{Key, PastHour};
 use crate::outcome::{Attempt, Class, Ending, FailureKind, Finished};
 use crate::store::conformance::{change, target};
 use crate::store::{
@@ -107,6 +107,10 @@ impl Store for Moody {
 
     fn evidence<'a>(&'a mut self, target: &'a TargetKey, since: i64) -> BoxFuture<'a, Result<History, StoreError>> {
         self.inner.evidence(target, since)
+    }
+
+    fn past<'a>(&'a mut self, target: &'a TargetKey, since: i64) -> BoxFuture<'a, Result<Vec<PastHour>, StoreError>> {
+        self.inner.past(target, since)
     }
 
     fn needs(&mut self, since_hour: i64) -> BoxFuture<'_, Result<Vec<Need>, StoreError>> {

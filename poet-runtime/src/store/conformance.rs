@@ -3,14 +3,14 @@
 //! Each claim panics, with what it found, if the store breaks it. A store across the network passes the same list.
 
 use super::{
-    Batch, BoxFuture, Good, Need, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, Realised,
-    SchemaRow, Settlement, Standing, Store, TargetKey, Trouble,
+    Batch, BoxFuture, Good, Need, OutcomeRow, PAST_HOURS, ParameterChange, ParameterKey, ParameterRow, Published,
+    Realised, SchemaRow, Settlement, Standing, Store, TargetKey, Trouble,
 };
 use crate::audit::{
     AccessRule, AuditCounts, AuditEntry, AuditFilter, AuditKey, Decision, Declared, Detail, Validation, What, Who,
 };
 use crate::clock::Wall;
-use crate::evidence::{AttemptClass, Felt, History, Key};
+use crate::evidence::{AttemptClass, Felt, History, Key, PastHour};
 use crate::outcome::{Ending, FailureKind, Withheld};
 use std::time::Duration;
 
@@ -52,6 +52,7 @@ claims![
     a_value_that_is_no_number_is_refused,
     schemas_come_back_by_target_and_stay_as_they_were_noted,
     pruning_takes_the_old_and_leaves_the_parameters,
+    of_a_pruned_hour_the_attempts_stay_for_ten_months,
     an_entry_of_the_audit_comes_back_whole,
     an_entry_that_is_about_to_be_made_ends_once,
     the_audit_is_asked_by_who_what_when_and_how_it_ended,
@@ -388,6 +389,37 @@ async fn pruning_takes_the_old_and_leaves_the_parameters(store: &mut dyn Store) 
     assert_eq!(store.parameters().await.expect("parameters"), [first]);
     assert_eq!(store.changes(None).await.expect("changes").len(), 1);
     assert_eq!(store.prune(Wall::from_millis(100), 10).await.expect("pruning"), 0);
+}
+
+async fn of_a_pruned_hour_the_attempts_stay_for_ten_months(store: &mut dyn Store) {
+    let mut history = counted(3, DONE, 7);
+    let classes = AttemptClass::all().zip(1..);
+    classes.for_each(|(class, n)| history.add(3, Key::Attempt(class), n));
+    history.add(3, Key::Probed(AttemptClass::Success), 50);
+    history.add(7, Key::Attempt(AttemptClass::Success), 5);
+    history.add(10, Key::Attempt(AttemptClass::Success), 9);
+    append(store, vec![], vec![(target("crm"), history)]).await;
+    assert_eq!(past(store, "crm", i64::MIN).await, [], "what is in the evidence is not told twice");
+    store.prune(Wall::from_millis(0), 10).await.expect("pruning");
+    // One that was answered, and of every kind of failure one more than of the kind before, from three on.
+    let failures = (3..).take(FailureKind::ALL.len()).sum::<u64>();
+    let (third, seventh) =
+        (PastHour { hour: 3, attempts: 1 + failures, failures }, PastHour { hour: 7, attempts: 5, failures: 0 });
+    assert_eq!(past(store, "crm", i64::MIN).await, [third, seventh]);
+    assert_eq!(past(store, "crm", 4).await, [seventh]);
+    assert_eq!(past(store, "billing", i64::MIN).await, []);
+    // What another process was late with is added.
+    append(store, vec![], vec![(target("crm"), counted(7, Key::Attempt(AttemptClass::Success), 4))]).await;
+    store.prune(Wall::from_millis(0), 10).await.expect("pruning");
+    let seventh = PastHour { attempts: 9, ..seventh };
+    assert_eq!(past(store, "crm", i64::MIN).await, [third, seventh]);
+    store.prune(Wall::from_millis(0), PAST_HOURS + 4).await.expect("pruning");
+    let tenth = PastHour { hour: 10, attempts: 9, failures: 0 };
+    assert_eq!(past(store, "crm", i64::MIN).await, [seventh, tenth]);
+}
+
+async fn past(store: &mut dyn Store, service: &str, since: i64) -> Vec<PastHour> {
+    store.past(&target(service), since).await.expect("past hours")
 }
 
 /// An entry of the audit of `crm` that began at that millisecond and ended well a second later.

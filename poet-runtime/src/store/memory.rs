@@ -1,12 +1,12 @@
 //! A store that forgets everything with the process: for tests, simulations, and where no file can be written.
 
 use super::{
-    Batch, BoxFuture, Need, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, SchemaRow, Settlement,
-    Store, StoreError, TargetKey, Trouble,
+    Batch, BoxFuture, Need, OutcomeRow, PAST_HOURS, ParameterChange, ParameterKey, ParameterRow, Published, SchemaRow,
+    Settlement, Store, StoreError, TargetKey, Trouble,
 };
 use crate::audit::{AuditCounts, AuditEntry, AuditFilter, AuditKey};
 use crate::clock::Wall;
-use crate::evidence::{Felt, History};
+use crate::evidence::{AttemptClass, Felt, History, Key, PastHour};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +23,8 @@ struct Tables {
     /// No outcome ended before.
     oldest: Option<Wall>,
     evidence: BTreeMap<TargetKey, History>,
+    /// By target, the attempts of hours that are no longer in the evidence.
+    past: BTreeMap<TargetKey, BTreeMap<i64, PastHour>>,
     /// By function and operation, then by hour.
     needs: BTreeMap<(TargetKey, TargetKey), BTreeMap<i64, Felt>>,
     parameters: BTreeMap<ParameterKey, ParameterRow>,
@@ -157,12 +159,18 @@ impl Tables {
             self.oldest = self.outcomes.iter().map(|row| row.ended).min();
         }
         gone -= self.outcomes.len();
-        for history in self.evidence.values_mut() {
+        for (target, history) in &mut self.evidence {
             if history.oldest().is_some_and(|oldest| oldest < evidence_hour) {
+                let past = self.past.entry(target.clone()).or_default();
+                let old = history.cells().take_while(|(hour, ..)| *hour < evidence_hour);
+                old.for_each(|(hour, key, count)| remember(past, hour, key, count));
                 gone += history.len();
                 history.forget_before(evidence_hour);
                 gone -= history.len();
             }
+        }
+        for past in self.past.values_mut() {
+            *past = past.split_off(&evidence_hour.saturating_sub(PAST_HOURS));
         }
         for hours in self.needs.values_mut() {
             gone += hours.len();
@@ -172,6 +180,17 @@ impl Tables {
         self.needs.retain(|_, hours| !hours.is_empty());
         gone as u64
     }
+}
+
+fn remember(past: &mut BTreeMap<i64, PastHour>, hour: i64, key: Key, count: u64) {
+    let failures = match key {
+        Key::Attempt(AttemptClass::Success) => 0,
+        Key::Attempt(AttemptClass::Failure(_)) => count,
+        _ => return,
+    };
+    let known = past.entry(hour).or_insert(PastHour { hour, attempts: 0, failures: 0 });
+    known.attempts += count;
+    known.failures += failures;
 }
 
 /// Refuses a value that no arithmetic can use and no database can hold.
@@ -212,6 +231,16 @@ impl Store for MemoryStore {
     ) -> BoxFuture<'a, Result<History, StoreError>> {
         let history = self.tables().evidence(target, since_hour);
         answer(history)
+    }
+
+    fn past<'a>(
+        &'a mut self,
+        target: &'a TargetKey,
+        since_hour: i64,
+    ) -> BoxFuture<'a, Result<Vec<PastHour>, StoreError>> {
+        let tables = self.tables();
+        let hours = tables.past.get(target).into_iter().flat_map(|past| past.range(since_hour..));
+        answer(hours.map(|(_, hour)| *hour).collect())
     }
 
     fn needs(&mut self, since_hour: i64) -> BoxFuture<'_, Result<Vec<Need>, StoreError>> {

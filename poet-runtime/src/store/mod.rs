@@ -14,7 +14,7 @@ pub use sqlite::SqliteStore;
 
 use crate::audit::{AuditCounts, AuditEntry, AuditFilter, AuditKey};
 use crate::clock::Wall;
-use crate::evidence::{Felt, History};
+use crate::evidence::{Felt, History, PastHour};
 use crate::outcome::{Ending, FailureKind, Withheld};
 use std::fmt;
 use std::future::Future;
@@ -366,6 +366,10 @@ impl std::error::Error for StoreError {
     }
 }
 
+/// How many hours the attempts of an hour are kept beyond everything else that was counted in it: ten months, so that
+/// with the 90 days before them they are thirteen, of which any day of the week in any week of a month is in twelve.
+pub const PAST_HOURS: i64 = 306 * 24;
+
 /// Keeps evidence, outcomes and parameters.
 ///
 /// Every method may fail, and the framework goes on without it: a store costs learning, never a call.
@@ -387,6 +391,14 @@ pub trait Store: Send + fmt::Debug {
     /// The counts of one service and operation since an hour, of every process.
     fn evidence<'a>(&'a mut self, target: &'a TargetKey, since_hour: i64)
     -> BoxFuture<'a, Result<History, StoreError>>;
+
+    /// The attempts of one service and operation since an hour, in the hours that [`Store::prune`] took from its evidence,
+    /// oldest first.
+    fn past<'a>(
+        &'a mut self,
+        target: &'a TargetKey,
+        since_hour: i64,
+    ) -> BoxFuture<'a, Result<Vec<PastHour>, StoreError>>;
 
     /// What every function has felt of every operation it calls since an hour, summed up over all processes.
     fn needs(&mut self, since_hour: i64) -> BoxFuture<'_, Result<Vec<Need>, StoreError>>;
@@ -430,7 +442,8 @@ pub trait Store: Send + fmt::Debug {
     fn folded(&mut self) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// Deletes outcomes that ended before `outcomes` and counts of hours before `evidence_hour`, those of needs
-    /// among them, in slices. Returns how many rows went.
+    /// among them, in slices. Of each such hour the attempts stay for [`PAST_HOURS`] more, see [`Store::past`]. Returns how
+    /// many outcomes and counts went.
     fn prune(&mut self, outcomes: Wall, evidence_hour: i64) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// Adds entries of the audit, all or none; they are on disk, and outlive a power cut, when this returns.

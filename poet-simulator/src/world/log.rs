@@ -2,13 +2,13 @@
 //!
 //! Nothing in it comes from the machine or the process, so a seed gives the same bytes wherever it is lived through.
 
-use poet_runtime::Clock;
 use poet_runtime::audit::{AuditCounts, AuditEntry, AuditFilter, AuditKey};
+use poet_runtime::evidence::{History, PastHour};
 use poet_runtime::store::{
     Batch, BoxFuture, MemoryStore, Need, OutcomeRow, ParameterChange, ParameterKey, ParameterRow, Published, SchemaRow,
     Settlement, Store, StoreError, TargetKey,
 };
-use poet_runtime::{Wall, evidence::History};
+use poet_runtime::{Clock, Wall};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -102,6 +102,10 @@ impl Store for Watched {
         since_hour: i64,
     ) -> BoxFuture<'a, Result<History, StoreError>> {
         self.store.evidence(target, since_hour)
+    }
+
+    fn past<'a>(&'a mut self, target: &'a TargetKey, since: i64) -> BoxFuture<'a, Result<Vec<PastHour>, StoreError>> {
+        self.store.past(target, since)
     }
 
     fn needs(&mut self, since_hour: i64) -> BoxFuture<'_, Result<Vec<Need>, StoreError>> {

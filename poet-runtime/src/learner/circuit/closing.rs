@@ -63,7 +63,7 @@ pub(super) fn propose(subject: &Subject<'_>, seen: &Seen) -> Option<Proposal> {
 /// Whether outages come with load: as the evidence says by the hour, or as it said when the value moved.
 fn goes_down_under_load(subject: &Subject<'_>) -> bool {
     if let Some(hourly) = subject.hourly {
-        return Cascade::read(hourly, subject.now).risk == CascadeRisk::High;
+        return Cascade::read(hourly.history, subject.now).risk == CascadeRisk::High;
     }
     let said = subject.row(&SUCCESS_THRESHOLD, None).and_then(|row| row.evidence_of(BROUGHT_DOWN));
     said.is_some_and(|said| said == true)

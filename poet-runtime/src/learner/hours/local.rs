@@ -5,7 +5,7 @@
 
 use crate::calendar::{Zone, weekday};
 use crate::clock::Wall;
-use crate::evidence::{AttemptClass, History, Key};
+use crate::evidence::{AttemptClass, Hourly, Key, PastHour};
 use crate::learner::Subject;
 use crate::learner::season::{Block, Tally};
 use std::collections::BTreeMap;
@@ -18,6 +18,13 @@ pub(super) struct Day {
     pub(super) day: i32,
     pub(super) hours: [Tally; 24],
     pub(super) retries: [Retries; 24],
+}
+
+impl Day {
+    const fn empty(day: i32) -> Self {
+        const NONE: Tally = Tally { attempts: 0, failures: 0 };
+        Self { day, hours: [NONE; 24], retries: [Retries { tried: 0, recovered: 0 }; 24] }
+    }
 }
 
 /// First retries, and those of them that succeeded.
@@ -42,12 +49,46 @@ impl Retries {
 }
 
 /// The local days that have ended, oldest first.
-pub(super) fn read(subject: &Subject<'_>) -> Vec<Day> {
-    let Some(zone) = Zone::of(subject.timezone) else { return Vec::new() };
-    let Some(today) = zone.hour(subject.now).map(|local| local.day) else { return Vec::new() };
+#[derive(Default)]
+pub(super) struct Days {
+    /// Of which only the attempts are known any more. The newest may have its last hours in the first of the next.
+    past: Vec<Day>,
+    /// Of which everything is known.
+    pub(super) lately: Vec<Day>,
+}
+
+impl Days {
+    /// The local days of a history.
+    pub(super) fn read(subject: &Subject<'_>) -> Self {
+        let (Some(hourly), Some(zone)) = (subject.hourly, Zone::of(subject.timezone)) else { return Self::default() };
+        let Some(today) = zone.hour(subject.now).map(|local| local.day) else { return Self::default() };
+        let local = |hour: i64| {
+            let middle = Wall::from_millis(hour.saturating_mul(3_600_000)).after(Duration::from_secs(1_800));
+            zone.hour(middle).filter(|local| local.day < today).map(|local| (local.day, usize::from(local.hour % 24)))
+        };
+        Self { past: past(&hourly, local), lately: lately(&hourly, local) }
+    }
+
+    /// All of them, for what needs no more than their attempts.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Day> {
+        self.past.iter().chain(&self.lately)
+    }
+}
+
+fn past(hourly: &Hourly<'_>, local: impl Fn(i64) -> Option<(i32, usize)>) -> Vec<Day> {
+    let mut days: BTreeMap<i32, Day> = BTreeMap::new();
+    for &PastHour { hour, attempts, failures } in hourly.past {
+        if let Some((day, at)) = local(hour) {
+            days.entry(day).or_insert_with(|| Day::empty(day)).hours[at].add(Tally { attempts, failures });
+        }
+    }
+    days.into_values().collect()
+}
+
+fn lately(hourly: &Hourly<'_>, local: impl Fn(i64) -> Option<(i32, usize)>) -> Vec<Day> {
     let mut days: BTreeMap<i32, Day> = BTreeMap::new();
     let mut found = (i64::MIN, None);
-    for (hour, key, count) in subject.hourly.into_iter().flat_map(History::cells) {
+    for (hour, key, count) in hourly.history.cells() {
         let (tally, retries) = match key {
             Key::Attempt(AttemptClass::Success) => (Tally { attempts: count, failures: 0 }, Retries::default()),
             Key::Attempt(AttemptClass::Failure(_)) => (Tally { attempts: count, failures: count }, Retries::default()),
@@ -56,13 +97,10 @@ pub(super) fn read(subject: &Subject<'_>) -> Vec<Day> {
             _ => continue,
         };
         if found.0 != hour {
-            let middle = Wall::from_millis(hour.saturating_mul(3_600_000)).after(Duration::from_secs(1_800));
-            found = (hour, zone.hour(middle).filter(|local| local.day < today));
+            found = (hour, local(hour));
         }
-        let Some(local) = found.1 else { continue };
-        let empty = || Day { day: local.day, hours: [Tally::default(); 24], retries: [Retries::default(); 24] };
-        let day = days.entry(local.day).or_insert_with(empty);
-        let at = usize::from(local.hour % 24);
+        let Some((day, at)) = found.1 else { continue };
+        let day = days.entry(day).or_insert_with(|| Day::empty(day));
         day.hours[at].add(tally);
         day.retries[at].tried += retries.tried;
         day.retries[at].recovered += retries.recovered;

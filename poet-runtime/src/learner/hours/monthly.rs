@@ -5,7 +5,7 @@
 //! counted. A rule is an hour that was one in six of the last eight months, where so many hits by chance would happen
 //! less than once in ten thousand histories, all 840 hours considered.
 
-use super::local::Day;
+use super::local::Days;
 use crate::calendar::{place_in_month, weekday};
 use crate::learner::season::{Effect, Tally};
 use crate::parameter::MonthlyHour;
@@ -36,7 +36,7 @@ pub(super) struct Rule {
 }
 
 /// The hour that is worse once a month, if there is one; of several that of which this is surest.
-pub(super) fn find(days: &[Day]) -> Option<Rule> {
+pub(super) fn find(days: &Days) -> Option<Rule> {
     let months = Months::of(days)?;
     let rules = months.seen.keys().filter_map(|code| months.rule(*code));
     rules.filter(|rule| rule.chance < CHANCE && rule.effect.failing >= MIN_HITS).min_by(|a, b| {
@@ -46,7 +46,7 @@ pub(super) fn find(days: &[Day]) -> Option<Rule> {
 }
 
 /// What is known against a rule that was found before; `None` while its months bear it out.
-pub(super) fn contradicted(days: &[Day], at: MonthlyHour) -> Option<Rule> {
+pub(super) fn contradicted(days: &Days, at: MonthlyHour) -> Option<Rule> {
     let months = Months::of(days)?;
     let rule = months.rule(at.code())?;
     // Half of the months of a rule without a hit, and it is none.
@@ -62,16 +62,16 @@ struct Months {
 }
 
 impl Months {
-    fn of(days: &[Day]) -> Option<Self> {
+    fn of(days: &Days) -> Option<Self> {
         let mut all = Tally::default();
-        days.iter().flat_map(|day| day.hours).for_each(|tally| all.add(tally));
+        days.all().flat_map(|day| day.hours).for_each(|tally| all.add(tally));
         let usual = all.rate();
         if all.failures == 0 {
             return None;
         }
         let mut by_month: HashMap<u16, BTreeMap<i32, (Tally, bool)>> = HashMap::new();
         let (mut hours, mut hits) = (0.0, 0.0);
-        for day in days {
+        for day in days.all() {
             let Some((month, nth, last)) = place_in_month(day.day) else { continue };
             for (hour, tally) in day.hours.iter().enumerate().filter(|(_, tally)| tally.attempts > 0) {
                 let hit = is_hit(*tally, usual);

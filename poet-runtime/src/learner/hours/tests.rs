@@ -1,6 +1,6 @@
 //! What is proposed from a history, hour by hour of UTC, in the time zone of the service.
 
-use crate::evidence::{AttemptClass, Key};
+use crate::evidence::{AttemptClass, Key, PastHour};
 use crate::learner::tests::World;
 use crate::outcome::{Ending, FailureKind};
 use crate::parameter::{DEFER_HOURS, DEFER_MONTHLY, DEFER_WEEKDAYS, MonthlyHour};
@@ -202,6 +202,29 @@ fn a_first_saturday_is_learned_from_six_of_eight_months_and_not_from_five() {
     assert_eq!(rule(8), [(f64::from(first_saturday.code()), true)]);
     assert_eq!(rule(6), [(f64::from(first_saturday.code()), true)]);
     assert_eq!(rule(5), []);
+}
+
+#[test]
+fn an_hour_of_the_month_is_found_in_hours_of_which_nothing_but_the_attempts_is_known_any_more() {
+    let firsts = at(&FIRST_SATURDAYS, 2);
+    let whole = months(220, |hour| firsts.contains(&hour));
+    let mut world = months(220, |hour| firsts.contains(&hour));
+    // Not at midnight, so that a day lies in both.
+    let oldest = world.hour - 90 * 24 + 7;
+    let mut hours: std::collections::BTreeMap<i64, PastHour> = std::collections::BTreeMap::new();
+    for (hour, key, count) in world.history.cells().filter(|(hour, ..)| *hour < oldest) {
+        let past = hours.entry(hour).or_insert(PastHour { hour, attempts: 0, failures: 0 });
+        past.attempts += count;
+        past.failures += if key == BAD { count } else { 0 };
+    }
+    world.history.forget_before(oldest);
+    assert_eq!(moves(&world.learn(), DEFER_MONTHLY.name), [], "90 days are three months");
+    world.past = hours.into_values().collect();
+    let rule = |world: &World| {
+        let change = world.learn().into_iter().find(|change| change.new.key.name == DEFER_MONTHLY.name).unwrap();
+        (change.new.value, change.new.evidence, change.new.reason)
+    };
+    assert_eq!(rule(&world), rule(&whole));
 }
 
 #[test]

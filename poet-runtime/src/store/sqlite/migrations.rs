@@ -7,8 +7,18 @@
 use super::schema;
 use rusqlite::{Connection, TransactionBehavior};
 
-const MIGRATIONS: &[&str] =
-    &[schema::V1, schema::V2, schema::V3, schema::V4, schema::V5, schema::V6, schema::V7, schema::V8, schema::V9];
+const MIGRATIONS: &[&str] = &[
+    schema::V1,
+    schema::V2,
+    schema::V3,
+    schema::V4,
+    schema::V5,
+    schema::V6,
+    schema::V7,
+    schema::V8,
+    schema::V9,
+    schema::V10,
+];
 
 /// "poet" in ASCII, in the header of every database of ours.
 const APPLICATION_ID: i64 = 0x706f_6574;

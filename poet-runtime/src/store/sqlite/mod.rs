@@ -13,6 +13,7 @@ pub(crate) mod database;
 mod file;
 mod migrations;
 mod needs;
+mod past;
 mod queries;
 mod schema;
 
@@ -23,7 +24,7 @@ use super::{
 };
 use crate::audit::{AuditCounts, AuditEntry, AuditFilter, AuditKey};
 use crate::clock::Wall;
-use crate::evidence::History;
+use crate::evidence::{History, PastHour};
 use database::Database;
 use std::path::{Path, PathBuf};
 
@@ -111,6 +112,16 @@ impl Store for SqliteStore {
     ) -> BoxFuture<'a, Result<History, StoreError>> {
         Box::pin(async move {
             self.0.with("reading evidence from", |connection| queries::evidence(connection, target, since_hour))
+        })
+    }
+
+    fn past<'a>(
+        &'a mut self,
+        target: &'a TargetKey,
+        since_hour: i64,
+    ) -> BoxFuture<'a, Result<Vec<PastHour>, StoreError>> {
+        Box::pin(async move {
+            self.0.with("reading past hours from", |connection| past::since(connection, target, since_hour))
         })
     }
 

@@ -1,6 +1,6 @@
 //! What is written and read, one function a method of the store.
 
-use super::{audit, codec, needs, schema};
+use super::{audit, codec, needs, past, schema};
 use crate::clock::Wall;
 use crate::evidence::{History, Key};
 use crate::outcome::Withheld;
@@ -388,15 +388,7 @@ fn prune_evidence(connection: &mut Connection, before: i64) -> rusqlite::Result<
         .collect::<Result<_, _>>()?;
     let mut gone = 0;
     for target in targets {
-        loop {
-            let sql = "DELETE FROM evidence WHERE (target, hour, kind, idx) IN \
-                       (SELECT target, hour, kind, idx FROM evidence WHERE target = ?1 AND hour < ?2 LIMIT ?3)";
-            let looked = "SELECT EXISTS (SELECT 1 FROM evidence WHERE target = ?1 AND hour < ?2)";
-            if one(connection, looked, [target, before])? == 0 {
-                break;
-            }
-            gone += execute(connection, sql, [target, before, SLICE])? as u64;
-        }
+        gone += past::fold(connection, target, before)?;
         gone += needs::prune(connection, target, before)?;
     }
     Ok(gone)

@@ -11,6 +11,7 @@
 //! | `functions` | a function site | what the program contains |
 //! | `runs` | a process, and when its newest outcome ended | goes with its outcomes |
 //! | `evidence` | a count of one kind in one hour | 90 days; a few hundred kinds an hour and target |
+//! | `past` | the attempts of an hour whose evidence is gone | 13 months; 24 rows a day and target |
 //! | `needs` | what a function felt of an operation it calls, in one hour | 90 days; eight operations an execution |
 //! | `outcomes` | a finished call | retention, and [`MAX_OUTCOMES`] |
 //! | `parameters` | a value in force | one for each parameter and target |
@@ -33,11 +34,12 @@
 pub(super) const MAX_OUTCOMES: i64 = 20_000_000;
 
 /// Every table; one that is missing from a database of ours means that it is damaged.
-pub(super) const TABLES: [&str; 16] = [
+pub(super) const TABLES: [&str; 17] = [
     "targets",
     "functions",
     "runs",
     "evidence",
+    "past",
     "needs",
     "outcomes",
     "parameters",
@@ -279,3 +281,6 @@ pub(super) const V9: &str = "
 UPDATE evidence SET idx = 1000 + 2 * idx WHERE kind IN ('unchanged', 'changed');
 UPDATE evidence SET idx = idx - 1000 WHERE kind IN ('unchanged', 'changed');
 ";
+
+/// Version 10: the attempts of hours whose evidence is gone.
+pub(super) const V10: &str = super::past::MIGRATION;

@@ -234,7 +234,7 @@ fn a_file_of_the_first_version_keeps_what_it_has_and_serves_everybody_who_opens_
         ["standing", "good", "good_revision", "predicted", "gain", "gain_low", "gain_high", "calls", "compared"];
     old.execute_batch(&(columns("parameters", &added[..4]) + &columns("parameter_changes", &added))).unwrap();
     let later = "DROP TABLE jobs; DROP TABLE job_counts; DROP TABLE plan_steps; DROP TABLE plan_runs; DROP TABLE schemas; \
-                 DROP TABLE audit_fields; DROP TABLE audit; DROP TABLE needs; \
+                 DROP TABLE audit_fields; DROP TABLE audit; DROP TABLE needs; DROP TABLE past; \
                  PRAGMA user_version = 1";
     old.execute_batch(later).unwrap();
     let first = Connection::open_in_memory().unwrap();
