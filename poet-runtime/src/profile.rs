@@ -135,9 +135,14 @@ impl Utility {
     #[must_use]
     pub fn worth(&self, call: &Finished) -> f64 {
         let value = if matches!(call.ending, Ending::Done | Ending::Batched) { self.value } else { 0.0 };
-        let cost = self.call * f64::from(call.attempts) + self.second * call.elapsed.as_secs_f64();
+        let cost = self.cost(f64::from(call.attempts), call.elapsed.as_secs_f64());
         // Without a value to compare costs with, less is better in itself.
         let scale = if self.value > 0.0 { self.value } else { 1.0 };
         (((value - cost) / scale + 1.0) / 2.0).clamp(0.0, 1.0)
+    }
+
+    /// What so many attempts and so many seconds of waiting cost.
+    pub(crate) fn cost(&self, attempts: f64, seconds: f64) -> f64 {
+        self.call * attempts + self.second * seconds
     }
 }

@@ -241,7 +241,7 @@ impl Life {
             let (ending, attempts) = if done { (Ending::Batched, 0) } else { (Ending::Failed, 1) };
             self.observe(None, Some(ended(ending, attempts, elapsed, None)));
             let value = if done { utility.value } else { 0.0 };
-            return value - utility.call / (others + 1.0) - utility.second * elapsed;
+            return value - utility.cost(1.0 / (others + 1.0), elapsed);
         }
         // Its turn: the moment at which fewer than may be are under way.
         let now = self.now;
@@ -318,7 +318,7 @@ impl Life {
             if let (true, Some(slot)) = (done, kept) {
                 self.kept[slot] = Some(now);
             }
-            let cost = utility.call * (f64::from(attempts) + f64::from(copies)) + utility.second * elapsed;
+            let cost = utility.cost(f64::from(attempts) + f64::from(copies), elapsed);
             return if done { utility.value - cost } else { -cost };
         }
     }

@@ -97,7 +97,7 @@ impl Tail {
         let weight: BTreeMap<i64, f64> = attempts.keys().rev().copied().zip(weights).collect();
         let sketch = Sketch::of_silence(subject.history, |hour| weight.get(&hour).copied().unwrap_or(0.0));
         let utility = subject.profile.utility;
-        let again = utility.call + utility.second * sketch.mean().unwrap_or(0.0);
+        let again = utility.cost(1.0, sketch.mean().unwrap_or(0.0));
         let retried = subject.values.max_retries[FailureKind::Timeout.index()] > 0;
         Self {
             survival: sketch.survival(),

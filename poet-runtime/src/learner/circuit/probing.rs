@@ -113,7 +113,7 @@ fn price(subject: &Subject<'_>, seen: &Seen) -> f64 {
     let utility = subject.profile.utility;
     let hangs = (seen.down[FailureKind::Timeout.index()] + 1.0) / (seen.downs + 2.0);
     let lasts = hangs * subject.in_force(&ATTEMPT_TIMEOUT, None);
-    let price = (utility.call + utility.second * lasts) / utility.value;
+    let price = utility.cost(1.0, lasts) / utility.value;
     if price.is_finite() { price.clamp(LEAST_PRICE, 1.0) } else { 1.0 }
 }
 
