@@ -22,11 +22,20 @@ pub struct MemoryQueue(Arc<Mutex<Jobs>>);
 struct Jobs {
     live: BTreeMap<u64, Job>,
     ended: BTreeMap<u64, Job>,
+    /// Those that have not, of each order key.
+    orders: HashMap<String, Order>,
     /// Those that have ended, by when they did.
     by_age: BTreeSet<(Option<Wall>, u64)>,
     numbers: HashMap<JobId, u64>,
     counts: Counts,
     next: u64,
+}
+
+/// The jobs of one order key that have not ended.
+#[derive(Debug, Default)]
+struct Order {
+    numbers: BTreeSet<u64>,
+    leased: BTreeSet<u64>,
 }
 
 impl MemoryQueue {
@@ -68,7 +77,7 @@ impl Jobs {
             let job = Job::from(job.clone());
             self.numbers.insert(job.id, self.next);
             self.counts.set(job.state, self.counts.of(job.state) + 1);
-            self.live.insert(self.next, job);
+            self.come(self.next, job);
             self.next += 1;
         }
         Ok(Answer::Enqueued)
@@ -94,7 +103,7 @@ impl Jobs {
 
     /// Changes a job, and puts it where jobs of its state are.
     fn change<R>(&mut self, number: u64, change: impl FnOnce(&mut Job) -> R) -> R {
-        let found = self.live.remove(&number).or_else(|| self.ended.remove(&number));
+        let found = self.leave(number).or_else(|| self.ended.remove(&number));
         let mut job = found.expect("every number has its job");
         self.by_age.remove(&(job.ended, number));
         self.counts.set(job.state, self.counts.of(job.state) - 1);
@@ -104,17 +113,43 @@ impl Jobs {
             self.by_age.insert((job.ended, number));
             self.ended.insert(number, job);
         } else {
-            self.live.insert(number, job);
+            self.come(number, job);
         }
         result
     }
 
+    /// Puts a job among those that have not ended.
+    fn come(&mut self, number: u64, job: Job) {
+        if let Some(key) = &job.order_key {
+            let order = self.orders.entry(key.clone()).or_default();
+            order.numbers.insert(number);
+            if job.state == State::Leased {
+                order.leased.insert(number);
+            }
+        }
+        self.live.insert(number, job);
+    }
+
+    /// Takes it away from there.
+    fn leave(&mut self, number: u64) -> Option<Job> {
+        let job = self.live.remove(&number)?;
+        if let Some(key) = &job.order_key
+            && let Some(order) = self.orders.get_mut(key)
+        {
+            order.numbers.remove(&number);
+            order.leased.remove(&number);
+            if order.numbers.is_empty() {
+                self.orders.remove(key);
+            }
+        }
+        Some(job)
+    }
+
     /// Whether an older job of its order key has not ended, or any of them is under way.
     fn is_held_up(&self, number: u64, job: &Job) -> bool {
-        let before = |(other, row): (&u64, &Job)| {
-            row.order_key == job.order_key && (row.state == State::Leased || (*other < number && row.state.is_live()))
-        };
-        job.order_key.is_some() && self.live.iter().any(before)
+        let order = job.order_key.as_ref().and_then(|key| self.orders.get(key));
+        order
+            .is_some_and(|order| !order.leased.is_empty() || order.numbers.first().is_some_and(|first| *first < number))
     }
 
     fn waiting<'a>(&'a self, wanted: &'a Wanted) -> impl Iterator<Item = (u64, &'a Job)> {
