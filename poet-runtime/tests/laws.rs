@@ -141,6 +141,35 @@ async fn an_open_circuit_refuses_without_sending_and_says_for_how_long() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn processes_that_saw_a_service_fail_in_one_moment_ask_again_in_one_moment_once_and_then_apart() {
+    let down = read("down");
+    let refused = async |process: &Runtime| {
+        let (started, result) = call(process, &down, |_| async { fails(Class::Transient) }).await;
+        assert_eq!(started, 0);
+        result.unwrap_err().retry_after().unwrap().as_secs_f64().round() as u64
+    };
+    let mut waits = Vec::new();
+    for seed in 1..=8 {
+        let clock = Clock::virtual_from(Wall::from_millis(1_700_000_000_000));
+        let process = Runtime::builder().configuration(Config::default()).in_memory().clock(clock).seed(seed).build();
+        let process = process.expect("a correct configuration");
+        for _ in 0..2 {
+            call(&process, &down, |_| async { fails(Class::Transient) }).await.1.unwrap_err();
+        }
+        let first = refused(&process).await;
+        advance(Duration::from_secs(61)).await;
+        let (probed, _) = call(&process, &down, |_| async { fails(Class::Transient) }).await;
+        waits.push((first, probed, refused(&process).await));
+    }
+    assert!(
+        waits.iter().all(|(first, probed, next)| (*first, *probed) == (60, 1) && (48..=72).contains(next)),
+        "{waits:?}"
+    );
+    let apart: std::collections::BTreeSet<_> = waits.iter().map(|(.., next)| next).collect();
+    assert!(apart.len() >= 6, "{waits:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn dropped_probes_do_not_keep_a_circuit_from_closing() {
     let runtime = runtime();
     for _ in 0..2 {
