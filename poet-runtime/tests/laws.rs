@@ -19,8 +19,18 @@ fn runtime() -> Runtime {
 }
 
 fn runtime_with(config: Config) -> Runtime {
+    seeded(config, 7)
+}
+
+fn seeded(config: Config, seed: u64) -> Runtime {
     let clock = Clock::virtual_from(Wall::from_millis(1_700_000_000_000));
-    Runtime::builder().configuration(config).in_memory().clock(clock).seed(7).build().expect("a correct configuration")
+    Runtime::builder()
+        .configuration(config)
+        .in_memory()
+        .clock(clock)
+        .seed(seed)
+        .build()
+        .expect("a correct configuration")
 }
 
 fn write<'a>(operation: &'a str) -> ServiceCall<'a> {
@@ -150,9 +160,7 @@ async fn processes_that_saw_a_service_fail_in_one_moment_ask_again_in_one_moment
     };
     let mut waits = Vec::new();
     for seed in 1..=8 {
-        let clock = Clock::virtual_from(Wall::from_millis(1_700_000_000_000));
-        let process = Runtime::builder().configuration(Config::default()).in_memory().clock(clock).seed(seed).build();
-        let process = process.expect("a correct configuration");
+        let process = seeded(Config::default(), seed);
         for _ in 0..2 {
             call(&process, &down, |_| async { fails(Class::Transient) }).await.1.unwrap_err();
         }

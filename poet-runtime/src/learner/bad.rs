@@ -14,7 +14,7 @@ use crate::parameter::{
     ATTEMPT_TIMEOUT, BASE_DELAY, BATCH_WINDOW, CACHE_TTL, CONCURRENCY_LIMIT, DEFER_HOURS, DEFER_WEEKDAYS,
     FAILURE_THRESHOLD, HEDGE_DELAY, MAX_RETRIES, OPEN_FOR, Parameter, Values, family,
 };
-use crate::policy::breaker::{Admission, Sign};
+use crate::policy::breaker::{Admission, MEAN, Sign};
 use crate::policy::fraction;
 use crate::profile::Profile;
 use crate::recorder::block_on::block_on;
@@ -296,7 +296,7 @@ impl Life {
                 silent: None,
             };
             let sign = class.failure().map_or(Sign::Well, Sign::Ill);
-            if let Some(turn) = self.target.settle(probe, sign, 0.5, self.at(self.now + elapsed)) {
+            if let Some(turn) = self.target.settle(probe, sign, MEAN, self.at(self.now + elapsed)) {
                 let record = Record { turn: Some(turn), ..Record::new(TargetId(0), 0, self.at(self.now)) };
                 self.history.observe(self.hour(), &record);
             }

@@ -11,7 +11,7 @@ use crate::evidence::{load_bin, wait_bin};
 use crate::gate::{Entry, Grant, Place};
 use crate::outcome::{Arm, Attempt, Class, Ending, Finished, Hedge, Record, Shown, Turn, Withheld};
 use crate::parameter::HEDGE_DELAY;
-use crate::policy::breaker::{Admission, Probe, Sign};
+use crate::policy::breaker::{Admission, MEAN, Probe, Sign};
 use crate::policy::limit::Ask;
 use crate::policy::{Action, CallPolicy, Event, Room, Shared, jitter};
 use crate::recorder::Needed;
@@ -22,9 +22,6 @@ use crate::target::Target;
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
-
-/// Which fraction of a call draws the wait after its probe.
-const PROBE: u64 = 2 << 32;
 
 /// What a fallback that is asked at the deadline has left for what it has at hand.
 pub(super) const MOMENT: Duration = Duration::from_millis(25);
@@ -556,7 +553,7 @@ impl Shared for View<'_, '_> {
             return;
         }
         // Only a probe that fails is followed by a wait that is drawn.
-        let draw = probe.map_or(0.5, |_| jitter::fraction(self.runtime.seed ^ self.execution, PROBE));
+        let draw = probe.map_or(MEAN, |_| jitter::fraction(self.runtime.seed ^ self.execution, jitter::PROBE));
         if let Some(turn) = self.target.settle(probe, sign, draw, now) {
             self.tell(turn, now);
         }

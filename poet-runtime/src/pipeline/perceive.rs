@@ -12,9 +12,6 @@ use crate::site::{Learning, Priority};
 use crate::target::Target;
 use std::time::{Duration, Instant};
 
-/// The draw that decides the arm of a call; those of its delays are counted from 1.
-const ARM: u64 = 1 << 32;
-
 /// What the author of one call wrote, in the attribute or on the call. A number written is a pin.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written {
@@ -86,7 +83,9 @@ pub(super) fn perceive(runtime: &Inner, target: &Target, written: Written, execu
     let priority = written.priority.unwrap_or(priority);
     let (values, arm) = match learning {
         // What matters is not made as a trial, nor what a person decides about.
-        Learning::On if priority < Priority::High => target.draw(|| jitter::fraction(runtime.seed ^ execution, ARM)),
+        Learning::On if priority < Priority::High => {
+            target.draw(|| jitter::fraction(runtime.seed ^ execution, jitter::ARM))
+        }
         Learning::On => (target.values(), Arm::Aside),
         Learning::Review => (target.values(), Arm::InForce),
         Learning::Shadow | Learning::Off => (target.unlearned.clone(), Arm::InForce),

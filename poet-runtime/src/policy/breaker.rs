@@ -35,6 +35,9 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 /// How far a wait after a probe that failed may be from its mean, as a share of it.
 const JITTER: f64 = 0.2;
 
+/// The draw of a wait that is as long as its mean.
+pub(crate) const MEAN: f64 = 0.5;
+
 /// A pressure that is full but for what rounding lost.
 const FULL: f64 = 1.0 - 1e-9;
 
@@ -64,7 +67,7 @@ impl Thresholds {
             ratio: values.open_ratio,
             growth: values.open_growth,
             successes: values.success_threshold,
-            draw: 0.5,
+            draw: MEAN,
         }
     }
 
@@ -74,7 +77,7 @@ impl Thresholds {
     }
 
     /// How long it stays open after a probe that failed, if it has been so for a time already.
-    fn next_wait(&self, been: Duration) -> Duration {
+    fn drawn_wait(&self, been: Duration) -> Duration {
         self.wait(been).mul_f64(1.0 + JITTER * (2.0 * self.draw - 1.0))
     }
 
@@ -241,7 +244,7 @@ impl Breaker {
                 match sign {
                     Sign::Ill(_) => {
                         (self.down_at, self.back_at) = (Some(now), None);
-                        self.state = State::Open { until: after(now, thresholds.next_wait(self.been_open(now))) };
+                        self.state = State::Open { until: after(now, thresholds.drawn_wait(self.been_open(now))) };
                     }
                     Sign::Well => {
                         self.back_at.get_or_insert(now);

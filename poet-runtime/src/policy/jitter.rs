@@ -3,6 +3,12 @@
 //! SplitMix64 (Steele, Lea and Flood 2014) needs no state to share between threads, so two calls never contend for a
 //! generator and a run with one seed repeats byte for byte.
 
+/// The draws of one call: those of its delays are counted from 1, this one decides its arm.
+pub(crate) const ARM: u64 = 1 << 32;
+
+/// And this one how long the circuit stays open if the call was a probe that failed.
+pub(crate) const PROBE: u64 = 2 << 32;
+
 /// A fraction in `0.0..1.0`, the same for the same arguments.
 pub fn fraction(seed: u64, counter: u64) -> f64 {
     let mut z = seed.wrapping_add(counter.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -15,11 +15,18 @@ const MONDAY: i64 = 490_992;
 /// A world whose history has `days` days from a Monday on, each hour with its share of failures.
 fn world(days: i64, share: impl Fn(i64) -> f64) -> World {
     let mut world = World::default();
-    world.hour = MONDAY + days * 24;
-    for hour in MONDAY..world.hour {
-        add(&mut world, hour, share(hour));
-    }
+    world.hour = MONDAY;
+    live(&mut world, days, share);
     world
+}
+
+/// Goes on for so many days, each hour with its share of failures.
+fn live(world: &mut World, days: i64, share: impl Fn(i64) -> f64) {
+    let until = world.hour + days * 24;
+    for hour in world.hour..until {
+        add(world, hour, share(hour));
+    }
+    world.hour = until;
 }
 
 fn add(world: &mut World, hour: i64, share: f64) {
@@ -84,12 +91,8 @@ fn a_window_that_moves_in_the_world_moves_in_force() {
     let mut world = world(20, |hour| if of_day(hour) == 12 { 0.4 } else { 0.05 });
     world.settle();
     assert_eq!(world.values.defer_hours, 1 << 12);
-    for day in 20..50 {
-        let midnight = MONDAY + day * 24;
-        for hour in midnight..midnight + 24 {
-            add(&mut world, hour, if of_day(hour) == 15 { 0.4 } else { 0.05 });
-        }
-        world.hour = midnight + 24;
+    for _ in 20..50 {
+        live(&mut world, 1, |hour| if of_day(hour) == 15 { 0.4 } else { 0.05 });
         world.settle();
     }
     assert_eq!(world.values.defer_hours, 1 << 15);
@@ -101,12 +104,8 @@ fn a_day_of_the_week_that_moves_in_the_world_moves_in_force() {
     let mut world = world(70, |hour| if weekday(hour) == 6 { 0.9 } else { 0.02 });
     world.settle();
     assert_eq!(world.values.defer_weekdays, 1 << 6);
-    for day in 70..210 {
-        let midnight = MONDAY + day * 24;
-        for hour in midnight..midnight + 24 {
-            add(&mut world, hour, if weekday(hour) == 2 { 0.9 } else { 0.02 });
-        }
-        world.hour = midnight + 24;
+    for _ in 70..210 {
+        live(&mut world, 1, |hour| if weekday(hour) == 2 { 0.9 } else { 0.02 });
         world.settle();
     }
     assert_eq!(world.values.defer_weekdays, 1 << 2);
@@ -183,10 +182,8 @@ const THIRD_TUESDAYS: [i64; 8] = [253, 288, 316, 344, 379, 407, 435, 470];
 /// A world of so many days from the first of January 2026 on, in which the hours named fail.
 fn months(days: i64, bad: impl Fn(i64) -> bool) -> World {
     let mut world = World::default();
-    world.hour = MONDAY + days * 24;
-    for hour in MONDAY - 4 * 24..world.hour {
-        add(&mut world, hour, if bad(hour) { 0.8 } else { 0.01 });
-    }
+    world.hour = MONDAY - 4 * 24;
+    live(&mut world, days + 4, |hour| if bad(hour) { 0.8 } else { 0.01 });
     world
 }
 
@@ -233,14 +230,9 @@ fn an_hour_of_the_month_that_moves_in_the_world_moves_in_force() {
     let mut world = months(220, |hour| firsts.contains(&hour));
     world.settle();
     assert_eq!(world.values.defer_monthly, MonthlyHour { week: 1, weekday: 5, hour: 2 }.code());
-    for day in 220..480 {
-        for hour in world.hour..MONDAY + (day + 1) * 24 {
-            add(&mut world, hour, if thirds.contains(&hour) { 0.8 } else { 0.01 });
-        }
-        world.hour = MONDAY + (day + 1) * 24;
-        if day % 10 == 9 {
-            world.settle();
-        }
+    for _ in 0..26 {
+        live(&mut world, 10, |hour| if thirds.contains(&hour) { 0.8 } else { 0.01 });
+        world.settle();
     }
     assert_eq!(world.values.defer_monthly, MonthlyHour { week: 3, weekday: 1, hour: 5 }.code());
 }
@@ -252,10 +244,7 @@ fn where_nothing_changes_the_hour_of_the_month_stays_and_without_one_none_appear
     assert_eq!(moves(&quiet.settle(), DEFER_MONTHLY.name), []);
     let mut world = months(200, |hour| firsts.contains(&hour));
     assert_eq!(moves(&world.settle(), DEFER_MONTHLY.name).len(), 1);
-    for hour in world.hour..world.hour + 20 * 24 {
-        add(&mut world, hour, if firsts.contains(&hour) { 0.8 } else { 0.01 });
-    }
-    world.hour += 20 * 24;
+    live(&mut world, 20, |hour| if firsts.contains(&hour) { 0.8 } else { 0.01 });
     assert_eq!(moves(&world.settle(), DEFER_MONTHLY.name), []);
     assert_eq!(world.values.defer_monthly, MonthlyHour { week: 1, weekday: 5, hour: 2 }.code());
 }

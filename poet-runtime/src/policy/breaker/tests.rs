@@ -8,7 +8,7 @@ pub(crate) const AT: Thresholds = Thresholds {
     ratio: 1.0,
     growth: 0.0,
     successes: 3,
-    draw: 0.5,
+    draw: MEAN,
 };
 pub(crate) const ILL: Sign = Sign::Ill(FailureKind::Transient);
 
